@@ -1,0 +1,17 @@
+"""CIFAR-10's ten classes."""
+
+from typing import Final
+
+LABELS: Final = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+"""Class names by class index, in the data set's own order (Krizhevsky 2009)."""

@@ -1,0 +1,50 @@
+"""The Muon optimiser for convolutions.
+
+Momentum whose direction is orthogonalised before each step: all singular values of the update become about one
+(Keller Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/).
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def orthogonalize(matrix: Tensor, iterations: int = 3) -> Tensor:
+    """Bring the singular values of `matrix`, shape (M, N), to between about 0.5 and 1.5 by a Newton-Schulz iteration."""
+    # Coefficients of the quintic whose slope at zero is largest among those that stay bounded (the source above).
+    a, b, c = 3.4445, -4.7750, 2.0315
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = (matrix.T if tall else matrix).bfloat16()
+    x = x / (x.norm() + 1e-7)
+    for _ in range(iterations):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return (x.T if tall else x).to(matrix.dtype)
+
+
+class Muon(torch.optim.Optimizer):
+    """Nesterov momentum, orthogonalised; every filter bank keeps the norm of an orthogonal one.
+
+    Since the weights' norm is held, `lr` is the size of a step relative to the weights.
+    """
+
+    def __init__(self, params: Iterable[nn.Parameter], lr: float, momentum: float) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        """Make one step from the gradients that are there; `closure` is not used."""
+        for group in self.param_groups:
+            momentum = group["momentum"]
+            for parameter in group["params"]:
+                gradient = parameter.grad
+                state = self.state[parameter]
+                if "momentum_buffer" not in state:
+                    state["momentum_buffer"] = torch.zeros_like(gradient)
+                average = state["momentum_buffer"].mul_(momentum).add_(gradient)
+                direction = gradient.add(average, alpha=momentum)
+                parameter.mul_(len(parameter) ** 0.5 / parameter.norm())
+                update = orthogonalize(direction.flatten(1)).view_as(parameter)
+                parameter.add_(update, alpha=-group["lr"])

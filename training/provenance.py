@@ -1,0 +1,43 @@
+"""What made a result: commit, library versions, hardware."""
+
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+LIBRARIES = ("torch", "numpy", "pillow", "safetensors", "scikit-learn")
+
+
+def provenance() -> dict[str, Any]:
+    """Describe the code and the machine that run now."""
+    return {
+        "commit": commit(),
+        "python": platform.python_version(),
+        "libraries": {name: version(name) for name in LIBRARIES},
+        "hardware": hardware(),
+    }
+
+
+def commit() -> str:
+    """Name the checked-out commit, with `-dirty` after it where tracked files were changed; `unknown` outside git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--match=", "--exclude=*"]
+    try:
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+def hardware() -> str:
+    """Say in a few words what computes."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        models = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        name = models[0] if models else name
+    return f"{torch.get_num_threads()} threads of {name}, bfloat16"

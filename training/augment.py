@@ -1,4 +1,4 @@
-"""Augmentation: reflected shifts and alternating flips.
+"""Augmentation: reflected shifts, alternating flips, cutout.
 
 Every draw depends on (seed, epoch, step) alone, so a resumed run sees exactly the pictures that it would have seen.
 """
@@ -6,6 +6,8 @@ Every draw depends on (seed, epoch, step) alone, so a resumed run sees exactly t
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from model.network import PIXEL_MEAN
 
 
 def generator_for(*key: int) -> torch.Generator:
@@ -17,16 +19,18 @@ def generator_for(*key: int) -> torch.Generator:
 
 
 class Augmenter:
-    """Shifts by up to `shift` pixels and mirrors the pictures that it was built with.
+    """Shifts by up to `shift` pixels and mirrors the pictures that it was built with, and blots out a square of each.
 
     Each picture is mirrored in the even or in the odd epochs, by a coin thrown once: every two epochs show both sides
-    of every picture, which random flips do not (arXiv:2404.00498, section 3.6).
+    of every picture, which random flips do not (arXiv:2404.00498, section 3.6). The square, `cutout` pixels a side,
+    lies wholly inside and has the mean colour (DeVries and Taylor 2017, arXiv:1708.04552).
     """
 
-    def __init__(self, images: Tensor, *, shift: int, seed: int) -> None:
+    def __init__(self, images: Tensor, *, shift: int, cutout: int, seed: int) -> None:
         """Take `images`, uint8, shape (N, 3, H, W)."""
         self.seed = seed
         self.shift = shift
+        self.cutout = cutout
         self.height, self.width = images.shape[2:]
         self.mirrored_when_even = torch.rand(len(images), generator=generator_for(seed)) < 0.5
         # Reflection padding knows no uint8 on the CPU; float16 holds 0 to 255 exactly.
@@ -41,4 +45,16 @@ class Augmenter:
         rows, columns = torch.randint(0, 2 * self.shift + 1, (2, len(indices)), generator=generator)
         images = self.windows[indices, :, rows, columns]
         mirrored = self.mirrored_when_even[indices] ^ bool(epoch % 2)
-        return torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
+        images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
+        return self._blot(images, generator) if self.cutout else images
+
+    def _blot(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        def span(length: int) -> Tensor:
+            """Mark `cutout` neighbours of `length` places, shape (N, length)."""
+            first = torch.randint(0, length - self.cutout + 1, (len(images), 1), generator=generator)
+            places = torch.arange(length)
+            return (places >= first) & (places < first + self.cutout)
+
+        square = span(self.height)[:, None, :, None] & span(self.width)[:, None, None, :]
+        mean = torch.tensor(PIXEL_MEAN).round().byte().view(1, 3, 1, 1)
+        return torch.where(square, mean, images)

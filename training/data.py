@@ -22,8 +22,9 @@ from model.labels import LABELS
 
 Pixels = npt.NDArray[np.uint8]
 Classes = npt.NDArray[np.uint8]
+Indices = npt.NDArray[np.int64]
 
-VALIDATION_SIZE: Final = 5_000
+VALIDATION_SHARE: Final = 0.1  # 5,000 of 50,000
 SPLIT_SEED: Final = 10
 NPZ_KEYS: Final = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -41,7 +42,9 @@ class Split:
 
     def __post_init__(self) -> None:
         if self.images.dtype != np.uint8 or self.images.ndim != 4 or self.images.shape[1:] != (32, 32, 3):
-            raise DataError(f"pictures must be uint8 of shape (N, 32, 32, 3), not {self.images.dtype} {self.images.shape}")
+            raise DataError(
+                f"pictures must be uint8 of shape (N, 32, 32, 3), not {self.images.dtype} {self.images.shape}"
+            )
         if self.labels.shape != self.images.shape[:1]:
             raise DataError(f"{len(self.images)} pictures came with labels of shape {self.labels.shape}")
         if len(self.labels) and self.labels.max() >= len(LABELS):
@@ -50,7 +53,7 @@ class Split:
     def __len__(self) -> int:
         return len(self.images)
 
-    def take(self, indices: npt.NDArray[np.int64]) -> "Split":
+    def take(self, indices: Indices) -> "Split":
         """Give the pictures at `indices`."""
         return Split(self.images[indices], self.labels[indices])
 
@@ -71,13 +74,16 @@ def load(source: Path) -> Cifar10:
         DataError: nothing usable is there and it cannot be downloaded.
     """
     development, test = read(source)
+    train, validation = split_indices(development.labels)
+    return Cifar10(development.take(train), development.take(validation), test)
+
+
+def split_indices(labels: Classes) -> tuple[Indices, Indices]:
+    """Give the indices of training and of validation pictures, each class in equal shares: a tenth is validation."""
     train, validation = train_test_split(
-        np.arange(len(development)),
-        test_size=VALIDATION_SIZE if len(development) == 50_000 else 0.1,
-        stratify=development.labels,
-        random_state=SPLIT_SEED,
+        np.arange(len(labels)), test_size=VALIDATION_SHARE, stratify=labels, random_state=SPLIT_SEED
     )
-    return Cifar10(development.take(np.sort(train)), development.take(np.sort(validation)), test)
+    return np.sort(train), np.sort(validation)
 
 
 def read(source: Path) -> tuple[Split, Split]:

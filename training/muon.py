@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 def orthogonalize(matrix: Tensor, iterations: int = 3) -> Tensor:
-    """Bring the singular values of `matrix`, shape (M, N), to between about 0.5 and 1.5 by a Newton-Schulz iteration."""
+    """Bring the singular values of `matrix`, shape (M, N), to about 0.5 to 1.5 by a Newton-Schulz iteration."""
     # Coefficients of the quintic whose slope at zero is largest among those that stay bounded (the source above).
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrix.shape[0] > matrix.shape[1]
@@ -21,7 +21,8 @@ def orthogonalize(matrix: Tensor, iterations: int = 3) -> Tensor:
     for _ in range(iterations):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.T if tall else x).to(matrix.dtype)
+    result: Tensor = (x.T if tall else x).to(matrix.dtype)
+    return result
 
 
 class Muon(torch.optim.Optimizer):
@@ -34,7 +35,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # noqa: ARG002
         """Make one step from the gradients that are there; `closure` is not used."""
         for group in self.param_groups:
             momentum = group["momentum"]

@@ -1,0 +1,68 @@
+# Each target sets up what it needs: Python 3.11 or newer and make are all that is asked of the machine.
+PYTHON ?= python3
+DATA ?= data
+# CPU builds of torch; where this index cannot be reached, pip's own choice is taken (on Linux with CUDA, some GB).
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+VENV := .venv
+BIN := $(VENV)/bin
+ARCHIVE := model-store/cifar10.mar
+ARCHIVED := $(wildcard model/*.py) model/weights.safetensors model/manifest.json \
+	handler/classifier_handler.py handler/model-config.yaml handler/archive.py
+
+.PHONY: help serve test check format train evaluate archive data clean
+
+help:
+	@echo "make serve     start the service: page and API on http://127.0.0.1:8000"
+	@echo "make test      run every test"
+	@echo "make check     formatter, linter, types (reads only); make format mends what can be mended"
+	@echo "make data      show what CIFAR-10 is (downloads it into DATA=$(DATA) if it is not there)"
+	@echo "make train     train the network anew; ARGS=--help lists the settings"
+	@echo "make evaluate  measure the served weights and redraw the plots"
+	@echo "make archive   pack $(ARCHIVE)"
+
+serve: $(ARCHIVE)
+	$(BIN)/python -m launcher
+
+test: $(VENV)/dev.stamp $(ARCHIVE)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+data: $(VENV)/train.stamp
+	$(BIN)/python -m training.data --data $(DATA) $(ARGS)
+
+train: $(VENV)/train.stamp
+	$(BIN)/python -m training --data $(DATA) $(ARGS)
+
+evaluate: $(VENV)/train.stamp
+	$(BIN)/python -m training.evaluate --data $(DATA) $(ARGS)
+
+archive: $(ARCHIVE)
+
+$(ARCHIVE): $(ARCHIVED) | $(VENV)/serve.stamp
+	$(BIN)/python -m handler.archive
+
+$(VENV)/serve.stamp: $(VENV)/torch.stamp
+$(VENV)/train.stamp: requirements/serve.txt
+$(VENV)/dev.stamp: requirements/serve.txt requirements/train.txt
+$(VENV)/%.stamp: requirements/%.txt requirements/constraints.txt $(VENV)/torch.stamp
+	$(BIN)/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(VENV)/torch.stamp: requirements/constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	-$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --retries 0 --timeout 15 \
+		--index-url $(TORCH_INDEX) -c requirements/constraints.txt torch
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(ARCHIVE) .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,50 @@
+"""Probes for whoever runs the gateway."""
+
+import threading
+import time
+from pathlib import Path
+from typing import Final, cast
+
+from flask import Blueprint, Response, current_app, g, jsonify
+
+from gateway.problems import Problem
+from gateway.torchserve import TorchServe
+
+blueprint = Blueprint("health", __name__)
+
+PROBE_PATH: Final = Path(__file__).parent / "probe.png"
+"""What is asked to learn whether a prediction would be answered: tests/photo.jpg, a cat, at 32x32 pixels."""
+
+# Seconds for which an answer stands, so that many probes cost the model no more than one.
+PROBE_LIFETIME: Final = 1.0
+
+_lock = threading.Lock()
+
+
+@blueprint.get("/livez")
+def live() -> Response:
+    """Say that the process answers; nothing else is asked."""
+    return jsonify({"status": "alive"})
+
+
+@blueprint.get("/readyz")
+def ready() -> Response:
+    """Say whether a prediction would be answered, by having one made.
+
+    Raises:
+        Problem: 503 or 504, as a picture would get it now.
+    """
+    torchserve = cast(TorchServe, current_app.extensions["torchserve"])
+    probes = current_app.extensions.setdefault("probes", {})
+    with _lock:
+        if time.monotonic() - probes.get("time", -PROBE_LIFETIME) >= PROBE_LIFETIME:
+            try:
+                prediction = torchserve.predict(PROBE_PATH.read_bytes(), g.request_id)
+                probes["outcome"] = {"status": "ready", "version": prediction.version, "sha256": prediction.sha256}
+            except Problem as problem:
+                probes["outcome"] = problem
+            probes["time"] = time.monotonic()
+        outcome = probes["outcome"]
+    if isinstance(outcome, Problem):
+        raise outcome
+    return jsonify(outcome)

@@ -1,0 +1,26 @@
+"""Everything about the gateway that an operator may set: environment variables `GATEWAY_…`, read once at the start."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MEGABYTE = 1_000_000
+
+
+class Settings(BaseSettings):
+    """The gateway's settings; an ill-typed one stops the start with a sentence that names it."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_", frozen=True)
+
+    host: str = Field("127.0.0.1", description="address that the gateway listens on")
+    port: int = Field(8000, ge=1, le=65535, description="port that the gateway listens on")
+    threads: int = Field(16, ge=1, description="requests that are answered at the same time")
+    torchserve_url: str = Field("http://127.0.0.1:8080", description="where TorchServe's inference API is")
+    model_name: str = Field("cifar10", description="the model's name in TorchServe")
+    key_file: Path = Field(Path("key_file.json"), description="TorchServe's key file; its inference key is used")
+    connect_timeout_seconds: float = Field(1.0, gt=0, description="for the connection to TorchServe")
+    answer_timeout_seconds: float = Field(10.0, gt=0, description="for TorchServe's answer; then 504")
+    max_image_bytes: int = Field(20 * MEGABYTE, ge=1, description="largest picture; a larger one gets 413")
+    max_request_bytes: int = Field(100 * MEGABYTE, ge=1, description="largest request, all pictures together")
+    max_images: int = Field(32, ge=1, description="pictures in one request")

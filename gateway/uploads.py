@@ -1,0 +1,37 @@
+"""The pictures in a request."""
+
+from dataclasses import dataclass
+
+from flask import Request
+
+from gateway.problems import Problem
+from gateway.settings import Settings
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One picture as it was sent; a raw body has no file name."""
+
+    filename: str | None
+    data: bytes
+    mimetype: str
+
+
+def uploads_of(request: Request, settings: Settings) -> list[Upload]:
+    """Give the pictures of a multipart form's `image` parts, or the raw body as the one picture.
+
+    Raises:
+        Problem: 400 where there is none or too many.
+    """
+    if request.mimetype == "multipart/form-data":
+        parts = [part for part in request.files.getlist("image") if part.filename]
+        if len(parts) > settings.max_images:
+            detail = f"{len(parts)} pictures came; send at most {settings.max_images} in one request."
+            raise Problem(400, "too-many-images", "Too many pictures", detail)
+        uploads = [Upload(part.filename, part.read(), part.mimetype) for part in parts]
+    else:
+        body = request.get_data(cache=False, parse_form_data=False)
+        uploads = [Upload(None, body, request.mimetype)] if body else []
+    if not uploads:
+        raise Problem.no_image()
+    return uploads

@@ -1,0 +1,1 @@
+"""What turns the model into a TorchServe archive and answers there."""

@@ -1,0 +1,89 @@
+"""Pack model-store/cifar10.mar: `make archive`.
+
+torch-model-archiver assembles the archive's folder; it is zipped here because its own zip carries the time of day.
+Same inputs, same bytes.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Final
+
+from model.manifest import MANIFEST_PATH, WEIGHTS_PATH, Manifest, WeightsError, sha256_of
+
+MODEL_NAME: Final = "cifar10"
+ROOT: Final = Path(__file__).parent.parent
+DEFAULT_ARCHIVE: Final = ROOT / "model-store" / f"{MODEL_NAME}.mar"
+ZIP_EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can state
+
+
+def pack(archive: Path) -> None:
+    """Write the `.mar` of the committed weights to `archive`, whole or not at all.
+
+    Raises:
+        WeightsError: the weights are not those of their manifest.
+    """
+    manifest = Manifest.read()
+    if sha256_of(WEIGHTS_PATH) != manifest.sha256:
+        raise WeightsError(f"{WEIGHTS_PATH} are not the weights that {MANIFEST_PATH} describes; run make evaluate")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = _assemble(Path(scratch), manifest)
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        _zip(folder, archive)
+
+
+def _assemble(scratch: Path, manifest: Manifest) -> Path:
+    """Lay out the archive's folder."""
+    code = scratch / "code" / "model"
+    code.mkdir(parents=True)
+    for source in sorted((ROOT / "model").glob("*.py")):
+        (code / source.name).write_bytes(source.read_bytes())
+    command = [
+        *(sys.executable, "-c", "from model_archiver.model_packaging import generate_model_archive as main; main()"),
+        *("--model-name", MODEL_NAME, "--version", manifest.version),
+        *("--handler", str(ROOT / "handler" / "classifier_handler.py")),
+        *("--serialized-file", str(WEIGHTS_PATH)),
+        *("--config-file", str(ROOT / "handler" / "model-config.yaml")),
+        *("--extra-files", f"{MANIFEST_PATH},{scratch / 'code'}"),
+        *("--archive-format", "no-archive", "--export-path", str(scratch)),
+    ]
+    # The archiver works in a folder named after the model below the temporary folder: give it one of its own.
+    work = scratch / "work"
+    work.mkdir()
+    subprocess.run(command, check=True, env={"TMPDIR": str(work), "PATH": ""}, cwd=scratch)
+    folder = scratch / MODEL_NAME
+    mar_manifest = folder / "MAR-INF" / "MANIFEST.json"
+    described = json.loads(mar_manifest.read_text())
+    described["createdOn"] = "01/01/1980 00:00:00"  # TorchServe warns where it is missing; the time of day is no input
+    mar_manifest.write_text(json.dumps(described, indent=2, sort_keys=True))
+    return folder
+
+
+def _zip(folder: Path, archive: Path) -> None:
+    new = archive.with_suffix(".new")
+    with zipfile.ZipFile(new, "w") as bundle:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), ZIP_EPOCH)
+            entry.external_attr = 0o644 << 16
+            bundle.writestr(entry, path.read_bytes())  # stored: weights do not compress, and starting is faster
+    new.replace(archive)
+
+
+def main() -> None:
+    """Pack the archive."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--output", type=Path, default=DEFAULT_ARCHIVE)
+    options = parser.parse_args()
+    try:
+        pack(options.output)
+    except WeightsError as error:
+        sys.exit(f"handler.archive: {error}")
+    print(f"{options.output}  {options.output.stat().st_size:,} bytes  SHA-256 {sha256_of(options.output)}")
+
+
+if __name__ == "__main__":
+    main()

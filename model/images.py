@@ -1,0 +1,180 @@
+"""From an image file's bytes to the network's input: the only place where this is done.
+
+Any picture becomes one 32x32 RGB square. The middle square of the picture is taken, brought to size with antialiasing,
+laid over white where it is transparent, and turned upright by its EXIF orientation. Of an animation the first frame is
+taken. A 32x32 picture without transparency passes unchanged, pixel for pixel.
+"""
+
+import io
+from typing import ClassVar, Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from model.network import IMAGE_SIZE
+
+Pixels = npt.NDArray[np.uint8]
+
+FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
+"""The only formats that are decoded, by Pillow's names; none of them starts an external program."""
+
+MIN_SIDE: Final = 8
+"""Pixels; below this a picture tells the network next to nothing."""
+
+MAX_PIXELS: Final = 50_000_000
+"""Width times height; the 50-megapixel pictures of today's phones pass (8,160 x 6,120)."""
+
+# Pillow's own limit is a warning or an error depending on size and on the warnings filter; ours is checked below,
+# before a pixel is decoded.
+Image.MAX_IMAGE_PIXELS = None
+
+# First bytes, to tell a damaged picture from something that is no picture that we read, and to name the latter.
+_SIGNATURES: Final = (
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"\x89PNG", "PNG"),
+    (8, b"WEBP", "WEBP"),
+    (0, b"GIF8", "GIF"),
+    (4, b"ftypavi", "AVIF"),
+    (4, b"ftyphei", "HEIC"),
+    (4, b"ftypmif1", "HEIC"),
+    (0, b"II*\x00", "TIFF"),
+    (0, b"MM\x00*", "TIFF"),
+    (0, b"%PDF", "PDF"),
+    (0, b"<svg", "SVG"),
+    (0, b"BM", "BMP"),
+)
+
+_EXIF_ORIENTATION: Final = 0x0112
+# EXIF 2.32, tag 274: what turns the stored pixels upright.
+_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class ImageError(Exception):
+    """A picture that gets no answer; the message says what is wrong and what to do, in words for its sender."""
+
+    kind: ClassVar[str]  # last part of the problem's type
+    title: ClassVar[str]
+    status: ClassVar[int]  # HTTP
+
+
+class UnsupportedFormatError(ImageError):
+    """The bytes are not of a format that is read."""
+
+    kind = "unsupported-format"
+    title = "Not an image format that is read"
+    status = 415
+
+
+class DamagedImageError(ImageError):
+    """The bytes begin like a picture but cannot be decoded."""
+
+    kind = "damaged-image"
+    title = "The picture cannot be decoded"
+    status = 422
+
+
+class ImageTooSmallError(ImageError):
+    """Width or height is below `MIN_SIDE`."""
+
+    kind = "image-too-small"
+    title = "The picture is too small"
+    status = 422
+
+
+class TooManyPixelsError(ImageError):
+    """Width times height is above `MAX_PIXELS`."""
+
+    kind = "too-many-pixels"
+    title = "The picture has too many pixels"
+    status = 422
+
+
+def read_pixels(image_bytes: bytes | bytearray) -> Pixels:
+    """Decode one picture into the network's input: RGB, 0 to 255, shape (3, 32, 32).
+
+    Raises:
+        UnsupportedFormatError: not one of `FORMATS`.
+        DamagedImageError: truncated or otherwise not decodable.
+        ImageTooSmallError: a side is shorter than `MIN_SIDE`.
+        TooManyPixelsError: there are more than `MAX_PIXELS`.
+    """
+    with _open(image_bytes) as image:
+        width, height = image.size
+        if min(width, height) < MIN_SIDE:
+            raise ImageTooSmallError(
+                f"The picture is {width} x {height} pixels; each side needs {MIN_SIDE} or more. Send a larger one."
+            )
+        if width * height > MAX_PIXELS:
+            raise TooManyPixelsError(
+                f"The picture is {width} x {height} pixels; at most {MAX_PIXELS // 1_000_000} megapixels are read. "
+                "Send a smaller one; a few hundred pixels a side are plenty."
+            )
+        try:
+            square = _square(image)
+            upright = _UPRIGHT.get(_orientation(image))
+        except Exception as error:  # Pillow's decoders raise a dozen kinds, SyntaxError and struct.error among them
+            raise _damaged(image.format or "image") from error
+    if upright is not None:
+        square = square.transpose(upright)
+    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
+
+
+def _open(image_bytes: bytes | bytearray) -> Image.Image:
+    name = _format_of(image_bytes)
+    if name in FORMATS:
+        try:
+            return Image.open(io.BytesIO(image_bytes), formats=FORMATS)
+        except Exception as error:  # as above: headers are parsed here
+            raise _damaged(name) from error
+    what = f"This is a {name} file" if name else "This is not a picture" if image_bytes else "The file is empty"
+    raise UnsupportedFormatError(f"{what}. Send a JPEG, PNG, WebP, GIF, BMP or AVIF picture.")
+
+
+def _format_of(image_bytes: bytes | bytearray) -> str | None:
+    for offset, signature, name in _SIGNATURES:
+        if image_bytes[offset : offset + len(signature)] == signature:
+            return name
+    return None
+
+
+def _damaged(name: str) -> DamagedImageError:
+    return DamagedImageError(
+        f"The {name} data is damaged or cut short. Open the picture in a viewer, save it anew and send that."
+    )
+
+
+def _square(image: Image.Image) -> Image.Image:
+    """Give the middle square as a 32x32 RGB picture, not yet turned upright."""
+    # A JPEG can be decoded at an eighth of its size; four times the target leaves antialiasing its work.
+    image.draft(None, (4 * IMAGE_SIZE, 4 * IMAGE_SIZE))
+    image.load()
+    if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey at 255
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    side = min(image.size)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    size = (IMAGE_SIZE, IMAGE_SIZE)
+    if image.size != size:
+        box = (left, top, left + side, top + side)
+        # The softest of Pillow's filters: of all it leaves large photographs most like CIFAR-10's own pictures.
+        image = image.resize(size, Image.Resampling.BILINEAR, box, reducing_gap=4)
+    if image.mode == "RGBA":
+        white = Image.new("RGBA", size, "white")
+        image = Image.alpha_composite(white, image).convert("RGB")
+    return image
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # noqa: BLE001  # a broken EXIF block says nothing about the pixels, which are whole
+        return 1

@@ -1,0 +1,101 @@
+"""A gateway before a stand-in for TorchServe, for refusals and silence at will, which the real one gives seldom."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from gateway import create_app
+from gateway.settings import Settings
+
+ANSWER = {
+    "filename": None,
+    "label": "cat",
+    "score": 0.9,
+    "in_scope": True,
+    "in_scope_score": 0.8,
+    "scores": [{"label": "cat", "score": 0.9}, {"label": "dog", "score": 0.1}],
+}
+PROBLEM = {"type": "/problems/damaged-image", "title": "Damaged", "status": 422, "detail": "Save it anew."}
+
+
+class TorchServeStandIn(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Answering)
+        self.key = "first"
+        self.seen = []  # (authorization, request id, body)
+        self.script = []  # statuses to answer next; then 200
+        self.silent = threading.Event()  # set: no answer until cleared
+
+
+class Answering(BaseHTTPRequestHandler):
+    server: TorchServeStandIn
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        server = self.server
+        server.seen.append((self.headers["Authorization"], self.headers["X-Request-ID"], body))
+        if server.silent.is_set():
+            self.close_connection = True
+            return None
+        if self.headers["Authorization"] != f"Bearer {server.key}":
+            return self.answer(400, {"code": 400, "type": "InvalidKeyException", "message": "Token is incorrect"})
+        if body == b"bad":
+            return self.answer(422, PROBLEM, "application/problem+json")
+        status = server.script.pop(0) if server.script else 200
+        return self.answer(status, ANSWER if status == 200 else {"code": status, "message": "secret inner words"})
+
+    def answer(self, status, value, content_type="application/json"):
+        body = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("X-Model-Version", "7")
+        self.send_header("X-Model-SHA256", "abc")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def torchserve():
+    server = TorchServeStandIn()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def key_file(tmp_path):
+    path = tmp_path / "key_file.json"
+    path.write_text(json.dumps({"inference": {"key": "first"}}))
+    return path
+
+
+@pytest.fixture
+def app(torchserve, key_file):
+    settings = Settings(
+        torchserve_url=f"http://127.0.0.1:{torchserve.server_port}",
+        key_file=key_file,
+        answer_timeout_seconds=2,
+        max_image_bytes=10_000,
+        max_request_bytes=50_000,
+        max_images=4,
+    )
+    app = create_app(settings)
+    yield app
+    app.extensions["torchserve"].session.close()
+
+
+@pytest.fixture
+def client(app):
+    return app.test_client()

@@ -1,0 +1,218 @@
+import io
+import json
+
+import pytest
+
+from tests.gateway.conftest import ANSWER
+
+
+def file(data, name="photo.jpg"):
+    return (io.BytesIO(data), name)
+
+
+def post(client, *files, **options):
+    return client.post("/api/v1/classify", data={"image": list(files)}, **options)
+
+
+def test_one_picture_in_a_form(client):
+    answer = post(client, file(b"picture", "cat.jpg")).get_json()
+    assert answer["model"] == {"name": "cifar10", "version": "7", "sha256": "abc"}
+    assert answer["results"] == [ANSWER | {"filename": "cat.jpg"}]
+    assert list(answer) == ["request_id", "model", "results"]
+
+
+def test_one_picture_as_the_body(client, torchserve):
+    response = client.post("/api/v1/classify", data=b"picture", content_type="image/jpeg")
+    assert response.get_json()["results"] == [ANSWER]
+    assert torchserve.seen[0][2] == b"picture"
+
+
+@pytest.mark.parametrize("content_type", ["application/octet-stream", "application/x-www-form-urlencoded", ""])
+def test_the_body_is_taken_as_it_is_whatever_it_calls_itself(client, torchserve, content_type):
+    body = b"a=b&c=\xff\x00"
+    assert client.post("/api/v1/classify", data=body, content_type=content_type).status_code == 200
+    assert torchserve.seen[0][2] == body
+
+
+def test_of_several_pictures_a_bad_one_has_its_error_in_its_place(client):
+    response = post(client, file(b"good", "1"), file(b"bad", "2"), file(b"x" * 10_001, "3"), file(b"good", "4"))
+    assert response.status_code == 200
+    results = response.get_json()["results"]
+    assert [result["filename"] for result in results] == ["1", "2", "3", "4"]
+    assert [result.get("error", {}).get("status") for result in results] == [None, 422, 413, None]
+
+
+def test_several_pictures_that_are_all_bad_are_answered_one_by_one(client):
+    answer = post(client, file(b"bad"), file(b"bad")).get_json()
+    assert answer["model"] == {"name": "cifar10", "version": None, "sha256": None}
+    assert [result["error"]["status"] for result in answer["results"]] == [422, 422]
+
+
+def test_a_request_id_goes_all_the_way_and_comes_back(client, torchserve):
+    response = post(client, file(b"picture"), headers={"X-Request-ID": "abc-123"})
+    assert response.headers["X-Request-ID"] == response.get_json()["request_id"] == torchserve.seen[0][1] == "abc-123"
+
+
+@pytest.mark.parametrize("given", ["", "with space", "x" * 65, 'quote"', "ünicode".encode().decode("latin-1")])
+def test_an_unfit_request_id_is_replaced(client, given):
+    response = post(client, file(b"picture"), headers={"X-Request-ID": given})
+    assert len(response.headers["X-Request-ID"]) == 32
+
+
+def assert_problem(response, status, kind):
+    assert response.status_code == status
+    assert response.mimetype == "application/problem+json"
+    problem = response.get_json()
+    assert set(problem) == {"type", "title", "status", "detail", "request_id"}
+    assert problem["status"] == status
+    assert problem["type"] == f"/problems/{kind}"
+    assert problem["request_id"] == response.headers["X-Request-ID"]
+    assert "secret" not in response.text
+    return problem
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"data": {"image": "a string"}, "content_type": "multipart/form-data"},
+        {"data": {"other": (io.BytesIO(b"x"), "x.png")}},
+        {"data": {"image": (io.BytesIO(b""), "")}, "content_type": "multipart/form-data"},
+        {"data": b"not multipart", "content_type": "multipart/form-data"},
+    ],
+    ids=["nothing", "a string", "another field", "no file chosen", "no boundary"],
+)
+def test_no_image_is_400(client, options):
+    assert_problem(client.post("/api/v1/classify", **options), 400, "no-image")
+
+
+def test_too_many_pictures_are_400(client):
+    problem = assert_problem(post(client, *[file(b"x")] * 5), 400, "too-many-images")
+    assert "at most 4" in problem["detail"]
+
+
+def test_a_large_picture_is_413_with_the_limit(client):
+    problem = assert_problem(post(client, file(b"x" * 10_001)), 413, "too-large")
+    assert "0.01 MB" in problem["detail"]
+
+
+def test_a_large_request_is_413(client):
+    assert_problem(post(client, file(b"x" * 60_000)), 413, "too-large")
+
+
+def test_a_large_body_is_413(client):
+    assert_problem(client.post("/api/v1/classify", data=b"x" * 60_000), 413, "too-large")
+
+
+def test_the_handlers_refusal_is_passed_on(client):
+    problem = assert_problem(post(client, file(b"bad")), 422, "damaged-image")
+    assert problem["detail"] == "Save it anew."
+
+
+@pytest.mark.parametrize("status", [404, 500, 503, 507])
+def test_a_model_that_fails_is_503_and_says_when_to_come_back(client, torchserve, status):
+    torchserve.script = [status]
+    response = post(client, file(b"picture"))
+    assert_problem(response, 503, "model-unavailable")
+    assert int(response.headers["Retry-After"]) > 0
+
+
+def test_a_model_that_is_not_there_is_503(client, app):
+    app.extensions["torchserve"].url = "http://127.0.0.1:9/predictions/cifar10"
+    assert_problem(post(client, file(b"picture")), 503, "model-unavailable")
+
+
+def test_a_connection_that_breaks_off_is_tried_once_more(client, torchserve):
+    torchserve.silent.set()
+    assert_problem(post(client, file(b"picture")), 503, "model-unavailable")
+    assert len(torchserve.seen) == 2
+    torchserve.silent.clear()
+    assert post(client, file(b"picture")).status_code == 200
+
+
+def test_a_model_that_is_silent_is_504(client, app):
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts and never answers
+        app.extensions["torchserve"].url = f"http://127.0.0.1:{silent.getsockname()[1]}/predictions/cifar10"
+        app.extensions["torchserve"].settings = app.extensions["settings"].model_copy(
+            update={"answer_timeout_seconds": 0.2}
+        )
+        assert_problem(post(client, file(b"picture")), 504, "model-timeout")
+
+
+def test_a_new_key_is_read_when_the_old_one_is_refused(client, torchserve, key_file):
+    assert post(client, file(b"picture")).status_code == 200
+    torchserve.key = "second"
+    key_file.write_text(json.dumps({"inference": {"key": "second"}}))
+    assert post(client, file(b"picture")).status_code == 200
+    assert [seen[0] for seen in torchserve.seen] == ["Bearer first", "Bearer first", "Bearer second"]
+
+
+@pytest.mark.parametrize("text", [None, "", '{"inference": {"ke', "{}", "[]"])
+def test_a_key_file_that_is_not_there_yet_or_half_written_is_503(client, key_file, text):
+    if text is None:
+        key_file.unlink()
+    else:
+        key_file.write_text(text)
+    assert_problem(post(client, file(b"picture")), 503, "model-unavailable")
+
+
+def test_a_key_that_stays_refused_is_503_not_400(client, torchserve):
+    torchserve.key = "another"
+    assert_problem(post(client, file(b"picture")), 503, "model-unavailable")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "kind"),
+    [
+        ("GET", "/api/v1/classify", 405, "method-not-allowed"),
+        ("DELETE", "/api/v1/classify", 405, "method-not-allowed"),
+        ("GET", "/api/v1/nothing", 404, "not-found"),
+        ("GET", "/nothing", 404, "not-found"),
+        ("PUT", "/", 405, "method-not-allowed"),
+    ],
+)
+@pytest.mark.parametrize("accept", [None, "*/*", "application/json"])
+def test_wrong_addresses_and_methods_get_the_same_form(client, method, path, status, kind, accept):
+    response = client.open(path, method=method, headers={"Accept": accept} if accept else {})
+    assert_problem(response, status, kind)
+
+
+def test_below_the_api_even_a_browser_gets_json(client):
+    assert_problem(client.get("/api/v1/nothing", headers={"Accept": "text/html"}), 404, "not-found")
+
+
+def test_a_bug_gives_no_words_of_its_own_away(client, app, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("secret inner words")
+
+    monkeypatch.setattr(app.extensions["torchserve"], "predict", fail)
+    assert_problem(post(client, file(b"picture")), 503, "unforeseen")
+
+
+def test_security_headers_are_on_every_answer(client):
+    for path in ("/", "/api/v1/nothing", "/livez", "/static/page.css"):
+        with client.get(path) as response:
+            headers = response.headers
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert "unsafe" not in headers["Content-Security-Policy"]
+        assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_one_log_line_a_request(client, capsys):
+    import sys
+
+    import structlog
+
+    structlog.configure(logger_factory=structlog.WriteLoggerFactory(sys.stdout))
+    post(client, file(b"picture", "private-name.jpg"), headers={"X-Request-ID": "r1"})
+    [line] = capsys.readouterr().out.splitlines()
+    entry = json.loads(line)
+    assert (entry["event"], entry["request_id"], entry["path"], entry["status"]) == (
+        "request",
+        "r1",
+        "/api/v1/classify",
+        200,
+    )
+    assert "private-name" not in line

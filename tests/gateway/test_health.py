@@ -1,0 +1,46 @@
+import pytest
+
+from gateway import health
+
+
+@pytest.fixture(autouse=True)
+def _no_memory(monkeypatch):
+    monkeypatch.setattr(health, "PROBE_LIFETIME", 0.0)
+
+
+def test_alive_without_a_model(client, torchserve):
+    assert client.get("/livez").get_json() == {"status": "alive"}
+    assert torchserve.seen == []
+
+
+def test_ready_means_that_a_prediction_was_made(client, torchserve):
+    assert client.get("/readyz").get_json() == {"status": "ready", "version": "7", "sha256": "abc"}
+    assert torchserve.seen[0][2] == health.PROBE_PATH.read_bytes()
+
+
+def test_not_ready_while_predictions_fail_and_ready_again_after(client, torchserve):
+    torchserve.script = [503]
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert response.mimetype == "application/problem+json"
+    assert client.get("/readyz").status_code == 200
+
+
+def test_many_probes_cost_one_prediction(client, torchserve, monkeypatch):
+    monkeypatch.setattr(health, "PROBE_LIFETIME", 60.0)
+    for _ in range(5):
+        assert client.get("/readyz").status_code == 200
+    assert len(torchserve.seen) == 1
+
+
+def test_metrics_count_requests_and_answers(client):
+    client.post("/api/v1/classify", data=b"picture")
+    client.post("/api/v1/classify", data=b"bad")
+    client.get("/of/the/senders/choice")
+    text = client.get("/metrics").text
+    assert 'gateway_requests_total{method="POST",route="/api/v1/classify",status="200"} 1.0' in text
+    assert 'gateway_requests_total{method="POST",route="/api/v1/classify",status="422"} 1.0' in text
+    assert 'gateway_requests_total{method="GET",route="none",status="404"} 1.0' in text
+    assert 'gateway_predictions_total{in_scope="true",label="cat"} 1.0' in text
+    assert 'gateway_problems_total{kind="damaged-image"} 1.0' in text
+    assert "senders" not in text

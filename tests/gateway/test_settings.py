@@ -1,0 +1,20 @@
+import pytest
+from pydantic import ValidationError
+
+from gateway.settings import Settings
+
+
+def test_settings_come_from_the_environment(monkeypatch):
+    monkeypatch.setenv("GATEWAY_PORT", "9000")
+    assert Settings().port == 9000
+
+
+@pytest.mark.parametrize(("name", "value"), [("PORT", "eight"), ("PORT", "70000"), ("THREADS", "0")])
+def test_an_ill_typed_setting_is_named(monkeypatch, name, value):
+    monkeypatch.setenv(f"GATEWAY_{name}", value)
+    with pytest.raises(ValidationError, match=name.lower()):
+        Settings()
+
+
+def test_every_setting_is_described():
+    assert all(field.description for field in Settings.model_fields.values())

@@ -1,0 +1,108 @@
+"""The handler with a stand-in for TorchServe's context: batches mixed at will cannot be provoked from outside."""
+
+import json
+import logging
+
+import pytest
+
+from handler.classifier_handler import ClassifierHandler
+from model.manifest import MANIFEST_PATH, WEIGHTS_PATH
+from tests import pictures
+
+
+class Context:
+    """As much of ts.context.Context as the handler uses."""
+
+    def __init__(self, folder, headers=()):
+        self.system_properties = {"model_dir": str(folder)}
+        self.manifest = {"model": {"serializedFile": "weights.safetensors"}}
+        self.model_yaml_config = {"handler": {"threads": 1}}
+        self.headers = dict(headers)
+        self.status, self.content_type, self.response_headers = {}, {}, {}
+
+    def get_request_header(self, index, key):
+        return self.headers.get(index, {}).get(key)
+
+    def get_request_id(self, index):
+        return f"torchserve-{index}"
+
+    def set_response_status(self, code=200, phrase="", idx=0):
+        self.status[idx] = (code, phrase)
+
+    def set_response_content_type(self, idx, value):
+        self.content_type[idx] = value
+
+    def set_response_header(self, idx, key, value):
+        self.response_headers.setdefault(idx, {})[key] = value
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("archive")
+    (folder / "weights.safetensors").write_bytes(WEIGHTS_PATH.read_bytes())
+    (folder / "manifest.json").write_bytes(MANIFEST_PATH.read_bytes())
+    return folder
+
+
+@pytest.fixture
+def handler(folder):
+    handler = ClassifierHandler()
+    root_level = logging.getLogger().level
+    handler.initialize(Context(folder))
+    yield handler
+    logging.getLogger().setLevel(root_level)
+    handler.log.handlers.clear()
+
+
+def test_body_and_form_field_get_the_same_answer(handler, folder):
+    photo = pictures.PHOTO_PATH.read_bytes()
+    context = Context(folder)
+    by_body, by_field = handler.handle([{"body": bytearray(photo)}, {"data": bytearray(photo)}], context)
+    assert json.loads(by_body) == json.loads(by_field)
+    assert json.loads(by_body)["label"] == pictures.PHOTO_LABEL
+    assert context.content_type == {0: "application/json", 1: "application/json"}
+    assert context.status == {}
+
+
+def test_a_bad_picture_costs_its_own_slot_only(handler, folder):
+    good, bad = pictures.PHOTO_PATH.read_bytes(), pictures.REFUSED["truncated jpeg"][0]()
+    text = pictures.REFUSED["text named .jpg"][0]()
+    context = Context(folder)
+    rows = [{"body": bad}, {"body": good}, {}, {"body": text}, {"data": good}, {"data": "a string"}]
+    replies = [json.loads(reply) for reply in handler.handle(rows, context)]
+    assert {index: code for index, (code, _) in context.status.items()} == {0: 422, 2: 400, 3: 415, 5: 400}
+    assert [reply.get("label") for reply in replies] == [None, "cat", None, None, "cat", None]
+    for index in (0, 2, 3, 5):
+        assert set(replies[index]) == {"type", "title", "status", "detail"}
+        assert context.content_type[index] == "application/problem+json"
+    [alone] = handler.handle([{"body": good}], Context(folder))
+    assert replies[1]["score"] == pytest.approx(json.loads(alone)["score"], abs=2e-6)
+
+
+def test_a_batch_of_bad_pictures_only_is_answered(handler, folder):
+    replies = handler.handle([{"body": b"x"}, {"body": b""}], Context(folder))
+    assert [json.loads(reply)["status"] for reply in replies] == [415, 415]
+
+
+def test_every_answer_names_its_weights(handler, folder):
+    context = Context(folder)
+    handler.handle([{"body": pictures.PHOTO_PATH.read_bytes()}, {}], context)
+    manifest = json.loads(MANIFEST_PATH.read_text())
+    named = {"X-Model-Version": manifest["version"], "X-Model-SHA256": manifest["sha256"]}
+    assert context.response_headers == {0: named, 1: named}
+
+
+def test_one_log_line_a_request_with_its_id(handler, folder, capsys):
+    handler.log.handlers[0].setStream(__import__("sys").stdout)
+    rows = [{"body": pictures.PHOTO_PATH.read_bytes()}, {}]
+    handler.handle(rows, Context(folder, {0: {"X-Request-ID": "mine"}}))
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["request_id"], line["status"]) for line in lines] == [("mine", 200), ("torchserve-1", 400)]
+    assert lines[0]["label"] == "cat"
+    assert lines[1]["problem"] == "/problems/no-image"
+
+
+def test_an_explanation_is_not_answered_by_a_classification(handler, folder):
+    context = Context(folder, {0: {"explain": "True"}})
+    [reply] = handler.handle([{"body": pictures.PHOTO_PATH.read_bytes()}], context)
+    assert context.status[0][0] == json.loads(reply)["status"] == 501

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+import torch
+
+from model.classifier import Classifier, scope_score
+from model.labels import LABELS
+from model.manifest import Manifest
+from model.network import WhitenedConvNet
+
+
+@pytest.fixture
+def classifier():
+    torch.manual_seed(0)
+    manifest = Manifest(
+        version="t",
+        sha256="",
+        widths=(8, 8, 8),
+        temperature=2.0,
+        scope_threshold=0.25,
+        scope_quantiles=(2.0, 4.0, 6.0),
+        document={},
+    )
+    return Classifier(WhitenedConvNet((8, 8, 8)).eval(), manifest)
+
+
+def logits_with(score):
+    """Logits whose scope score is `score`, class 3 ahead."""
+    row = torch.zeros(1, 10)
+    row[0, 3] = 1.0
+    return row + (score - scope_score(row))
+
+
+def test_scores_are_probabilities_that_fall(classifier):
+    [answer] = classifier.answers(torch.randn(1, 10))
+    scores = [entry["score"] for entry in answer["scores"]]
+    assert sorted(scores, reverse=True) == scores
+    assert sum(scores) == pytest.approx(1, abs=1e-5)
+    assert sorted(entry["label"] for entry in answer["scores"]) == sorted(LABELS)
+    assert (answer["label"], answer["score"]) == (answer["scores"][0]["label"], scores[0])
+
+
+@pytest.mark.parametrize(
+    ("score", "share", "in_scope"), [(0.0, 0.0, False), (2.9, 0.225, False), (3.1, 0.275, True), (9.0, 1.0, True)]
+)
+def test_scope_is_the_share_of_validation_pictures_below(classifier, score, share, in_scope):
+    [answer] = classifier.answers(logits_with(score))
+    assert answer["in_scope_score"] == pytest.approx(share, abs=1e-3)
+    assert answer["in_scope"] is in_scope
+
+
+def test_logits_are_divided_by_the_temperature(classifier):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32), dtype=np.uint8)
+    with torch.inference_mode():
+        plain = classifier.network(torch.from_numpy(pixels))
+    assert torch.allclose(classifier.logits(pixels), plain / 2, atol=1e-5)
+
+
+def test_a_picture_gets_the_same_answer_alone_and_in_a_batch(classifier):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 3, 32, 32), dtype=np.uint8)
+    together = classifier.logits(pixels)
+    alone = torch.cat([classifier.logits(pixels[index : index + 1]) for index in range(5)])
+    assert torch.allclose(together, alone, atol=1e-5)

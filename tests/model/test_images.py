@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.images import FORMATS, ImageError, read_pixels
+from tests import pictures
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return np.asarray(pictures.photo()).transpose(2, 0, 1)
+
+
+@pytest.mark.parametrize("kind", pictures.LOSSLESS)
+def test_a_32x32_picture_keeps_every_pixel_in_any_guise(kind, expected):
+    assert np.array_equal(read_pixels(pictures.LOSSLESS[kind]()), expected)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in pictures.CLOSE if "grey" not in kind])
+def test_other_guises_stay_close_to_the_picture(kind, expected):
+    pixels = read_pixels(pictures.CLOSE[kind]())
+    assert pixels.shape == (3, 32, 32)
+    assert np.abs(pixels.astype(int) - expected.astype(int)).mean() < 12
+
+
+@pytest.mark.parametrize("kind", ["grey", "grey with alpha", "16-bit grey"])
+def test_grey_of_any_depth_is_the_same_grey_in_three_channels(kind):
+    pixels = read_pixels(pictures.CLOSE[kind]())
+    assert np.array_equal(pixels, np.broadcast_to(np.asarray(pictures.grey()), (3, 32, 32)))
+
+
+@pytest.mark.parametrize("kind", pictures.REFUSED)
+def test_a_picture_that_cannot_be_answered_says_why(kind):
+    make, status, problem, words = pictures.REFUSED[kind]
+    with pytest.raises(ImageError) as refusal:
+        read_pixels(make())
+    assert (refusal.value.status, refusal.value.kind) == (status, problem)
+    assert words in str(refusal.value)
+    assert "Send" in str(refusal.value) or "send" in str(refusal.value)
+
+
+def test_nothing_at_all_is_refused():
+    with pytest.raises(ImageError, match="empty"):
+        read_pixels(b"")
+
+
+def test_transparency_lies_over_white():
+    half = Image.new("RGBA", (32, 32), (0, 0, 0, 128))
+    pixels = read_pixels(pictures.encode(half, "PNG"))
+    assert set(np.unique(pixels)) == {127}
+
+
+def test_colour_hidden_under_full_transparency_does_not_shine_through():
+    hidden = Image.new("RGBA", (64, 64), (255, 0, 0, 0))
+    assert read_pixels(pictures.encode(hidden, "PNG")).min() == 255
+
+
+def test_only_formats_that_start_no_other_program_are_read():
+    assert set(FORMATS).isdisjoint({"EPS", "PDF", "WMF", "MPEG"})
+
+
+def test_orientation_and_cropping_commute():
+    """A tall picture that EXIF lays on its side has the same middle as the picture laid on its side."""
+    tall = Image.new("RGB", (40, 91), "white")
+    tall.paste(pictures.photo(), (3, 30))
+    exif = Image.Exif()
+    exif[pictures.ORIENTATION] = 6
+    by_exif = read_pixels(pictures.encode(tall, "PNG", exif=exif))
+    by_hand = read_pixels(pictures.encode(tall.transpose(Image.Transpose.ROTATE_270), "PNG"))
+    assert np.abs(by_exif.astype(int) - by_hand.astype(int)).max() <= 1

@@ -1,0 +1,48 @@
+import json
+
+import pytest
+
+from model.manifest import MANIFEST_PATH, WEIGHTS_PATH, Manifest, WeightsError, load_network, sha256_of
+
+
+def test_committed_weights_are_those_that_the_manifest_describes():
+    manifest = Manifest.read()
+    assert sha256_of(WEIGHTS_PATH) == manifest.sha256
+    network = load_network(manifest)
+    assert sum(parameter.numel() for parameter in network.parameters()) == manifest.document["network"]["parameters"]
+
+
+def test_committed_figures_reach_what_the_readme_promises():
+    metrics = Manifest.read().document["metrics"]
+    assert metrics["test"]["pictures"] == 10_000
+    assert metrics["test"]["accuracy"] >= 0.94
+
+
+def test_other_weights_are_refused(tmp_path):
+    other = tmp_path / "weights.safetensors"
+    other.write_bytes(WEIGHTS_PATH.read_bytes()[:-1] + b"\x00")
+    with pytest.raises(WeightsError, match="SHA-256"):
+        load_network(Manifest.read(), other)
+
+
+def test_missing_weights_are_named(tmp_path):
+    with pytest.raises(WeightsError, match=r"no readable weights at .*nowhere"):
+        load_network(Manifest.read(), tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["version", "sha256", "network", "calibration", "scope"])
+def test_a_manifest_that_lacks_something_says_what(tmp_path, name):
+    document = json.loads(MANIFEST_PATH.read_text())
+    del document[name]
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(WeightsError, match=name):
+        Manifest.read(path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]"])
+def test_a_damaged_manifest_is_refused(tmp_path, text):
+    path = tmp_path / "manifest.json"
+    path.write_text(text)
+    with pytest.raises(WeightsError, match=r"manifest\.json"):
+        Manifest.read(path)

@@ -1,0 +1,126 @@
+import csv
+import hashlib
+import importlib
+import pickle
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.labels import LABELS
+from training import data
+
+
+def write_kaggle(folder, name, split):
+    (folder / name).mkdir(parents=True)
+    with (folder / f"{name}Labels.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["id", "label"])
+        for index, (image, label) in reversed(list(enumerate(zip(split.images, split.labels, strict=True)))):
+            table.writerow([index + 1, LABELS[label]])
+            Image.fromarray(image).save(folder / name / f"{index + 1}.png")
+
+
+def write_torchvision(folder, train, test):
+    """The extracted form of the published download, small; its checksums are the published ones' business."""
+    base = folder / "cifar-10-batches-py"
+    base.mkdir(parents=True)
+
+    def batch(split):
+        rows = split.images.transpose(0, 3, 1, 2).reshape(len(split), -1)
+        return {"data": rows, "labels": split.labels.tolist()}
+
+    parts = np.array_split(np.arange(len(train)), 5)
+    for number, part in enumerate(parts, 1):
+        (base / f"data_batch_{number}").write_bytes(pickle.dumps(batch(train.take(part))))
+    (base / "test_batch").write_bytes(pickle.dumps(batch(test)))
+    (base / "batches.meta").write_bytes(pickle.dumps({"label_names": list(LABELS)}))
+
+
+def same(first, second):
+    return np.array_equal(first.images, second.images) and np.array_equal(first.labels, second.labels)
+
+
+def test_every_source_gives_the_same_arrays(npz, tmp_path, monkeypatch):
+    train, test = data.read(npz)
+    write_kaggle(tmp_path / "kaggle", "train", train)
+    write_kaggle(tmp_path / "kaggle", "test", test)
+    write_torchvision(tmp_path / "torchvision", train, test)
+    datasets = data._torchvision_datasets()
+    monkeypatch.setattr(datasets.CIFAR10, "_check_integrity", lambda _: True)
+    monkeypatch.setattr(importlib.import_module("torchvision.datasets.cifar"), "check_integrity", lambda *_: True)
+    for source in (npz.parent, tmp_path / "kaggle", tmp_path / "torchvision"):
+        other_train, other_test = data.read(source)
+        assert same(train, other_train), source
+        assert same(test, other_test), source
+
+
+def test_kaggles_unlabelled_test_pictures_are_left_out(npz, tmp_path):
+    train, _ = data.read(npz)
+    write_kaggle(tmp_path, "train", train)
+    assert len(data.load(tmp_path).test) == 0
+
+
+def test_the_split_is_stratified_fixed_and_whole(npz):
+    first, second = data.load(npz), data.load(npz)
+    assert same(first.validation, second.validation)
+    assert np.bincount(first.validation.labels).tolist() == [2] * 10
+    everything = np.concatenate([first.train.images, first.validation.images])
+    development, _ = data.read(npz)
+    assert sorted(image.tobytes() for image in everything) == sorted(image.tobytes() for image in development.images)
+
+
+def test_the_split_of_the_whole_data_set_never_changes():
+    """The served weights were chosen by this very split; another one would leak validation into training."""
+    labels = np.arange(50_000, dtype=np.uint8) % 10
+    _, validation = data.split_indices(labels)
+    assert len(validation) == 5_000
+    digest = hashlib.sha256(validation.astype("<i8").tobytes()).hexdigest()
+    assert digest == "1e270a520eeee01f03dafa5d5d1af69c355712226b5b6ee87e814c749c4635c1"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"train_images": None}, "lacks train_images"),
+        ({"train_images": np.zeros((200, 3, 32, 32), np.uint8)}, "of shape"),
+        ({"train_images": np.zeros((200, 32, 32, 3), np.float32)}, "float32"),
+        ({"train_labels": np.zeros(199, np.uint8)}, "200 pictures"),
+        ({"train_labels": np.full(200, 10, np.uint8)}, "0 to 9"),
+    ],
+)
+def test_an_archive_that_is_not_cifar10_is_named(npz, tmp_path, change, words):
+    with np.load(npz) as archive:
+        arrays = {name: archive[name] for name in archive.files} | change
+    path = tmp_path / "cifar10.npz"
+    np.savez(path, **{name: value for name, value in arrays.items() if value is not None})
+    with pytest.raises(data.DataError, match=words):
+        data.load(path)
+
+
+def test_a_missing_archive_is_named(tmp_path):
+    with pytest.raises(data.DataError, match=r"no .*none\.npz"):
+        data.load(tmp_path / "none.npz")
+
+
+def test_a_failed_download_says_what_else_can_be_done(tmp_path, monkeypatch):
+    datasets = data._torchvision_datasets()
+
+    def fail(*_, **__):
+        raise OSError("no route")
+
+    monkeypatch.setattr(datasets.CIFAR10, "download", fail)
+    with pytest.raises(data.DataError, match=r"no route.*cifar10\.npz"):
+        data.load(tmp_path)
+
+
+def test_the_command_prints_counts_and_writes_a_sheet(npz, tmp_path, monkeypatch, capsys):
+    sheet = tmp_path / "sheet.png"
+    monkeypatch.setattr(sys, "argv", ["data", "--data", str(npz), "--sheet", str(sheet)])
+    data.main()
+    printed = capsys.readouterr().out
+    assert "180 pictures" in printed
+    assert "truck 18" in printed
+    with Image.open(sheet) as image:
+        assert image.size == (640, 640)

@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+import torch
+
+from training.metrics import calibration_error, fit_temperature, measure
+
+
+def test_figures_of_a_small_case_worked_by_hand():
+    logits = torch.full((4, 10), -10.0)
+    logits[[0, 1, 2, 3], [0, 0, 1, 2]] = 10.0
+    metrics = measure(logits, torch.tensor([0, 1, 1, 2]), scope_floor=10.5)
+    assert metrics.accuracy == 0.75
+    assert metrics.f1["airplane"] == pytest.approx(2 / 3)
+    assert metrics.f1["automobile"] == pytest.approx(2 / 3)
+    assert metrics.f1["bird"] == 1.0
+    assert metrics.f1["cat"] == 0.0
+    assert metrics.macro_f1 == pytest.approx((2 / 3 + 2 / 3 + 1) / 10)
+    assert np.array(metrics.confusion)[1].tolist() == [1, 1, 0, 0, 0, 0, 0, 0, 0, 0]
+    assert metrics.refused == 1.0
+
+
+def drawn(temperature, count=20_000):
+    """Logits whose probabilities at `temperature` are true: labels are drawn from them."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(count, 10, generator=generator)
+    labels = torch.multinomial((logits / temperature).softmax(1), 1, generator=generator).squeeze(1)
+    return logits, labels
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_the_temperature_that_made_the_labels_is_found(temperature):
+    assert fit_temperature(*drawn(temperature)) == pytest.approx(temperature, rel=0.05)
+
+
+def test_true_probabilities_have_no_calibration_error_and_overconfident_ones_have():
+    logits, labels = drawn(1.0)
+    assert calibration_error(logits, labels) < 0.015
+    assert calibration_error(logits * 4, labels) > 0.1

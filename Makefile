@@ -60,8 +60,9 @@ $(VENV)/%.stamp: requirements/%.txt requirements/constraints.txt $(VENV)/torch.s
 $(VENV)/torch.stamp: requirements/constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
-	-$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --retries 0 --timeout 15 \
-		--index-url $(TORCH_INDEX) -c requirements/constraints.txt torch
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --retries 0 --timeout 15 \
+		--index-url $(TORCH_INDEX) -c requirements/constraints.txt torch 2>/dev/null \
+		|| echo "no CPU build of torch at $(TORCH_INDEX): taking the one that pip finds"
 	@touch $@
 
 clean:

@@ -128,7 +128,9 @@ class Training:
         whiten_steps = self.settings.whiten_bias_epochs * self.steps_per_epoch
         self.optimizers[0].param_groups[0]["lr"] = self.base_lrs[0][0] * max(0.0, 1 - step / max(1, whiten_steps))
         # Without a gradient for it none need be computed for the largest activations of all: 4 % of the time.
-        self.network.whiten.bias.requires_grad_(step < whiten_steps)
+        bias = self.network.whiten.bias
+        assert bias is not None
+        bias.requires_grad_(step < whiten_steps)
 
     def step(self) -> None:
         """Train on one batch."""

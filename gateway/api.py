@@ -39,7 +39,6 @@ def classify_all(uploads: list[Upload], request_id: str) -> list[Prediction | Pr
     """Have every picture classified, several at once; each gets its prediction or its problem."""
     settings = cast(Settings, current_app.extensions["settings"])
     torchserve = cast(TorchServe, current_app.extensions["torchserve"])
-
     metrics = cast(Metrics, current_app.extensions["metrics"])
 
     def one(upload: Upload) -> Prediction | Problem:

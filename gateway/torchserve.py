@@ -69,7 +69,7 @@ class TorchServe:
         response = self._post(image, request_id)
         if _key_refused(response):
             # TorchServe makes new keys at every start; ours may be an old one.
-            self.key = self._read_key()
+            self._read_key()
             response = self._post(image, request_id)
         if response.ok:
             return Prediction(

@@ -25,7 +25,6 @@ class ClassifierHandler:
 
     def __init__(self) -> None:
         self.log = logging.getLogger("classifier")
-        self.initialized = False
 
     def initialize(self, context: Any) -> None:
         """Load the weights that came in the archive, and do everything once so that the first request is not slow.
@@ -49,7 +48,6 @@ class ClassifierHandler:
         self.log.addHandler(lines)
         self.log.setLevel(logging.INFO)
         self.log.propagate = False
-        self.initialized = True
 
     def handle(self, rows: list[dict[str, Any]], context: Any) -> list[bytes]:
         """Answer every row with JSON: the classification, or a problem with its own 4xx status."""

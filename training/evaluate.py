@@ -24,7 +24,7 @@ from model.manifest import MANIFEST_PATH, WEIGHTS_PATH, Manifest, WeightsError, 
 from training import plots
 from training.data import Cifar10, DataError, Split, load
 from training.metrics import fit_temperature, measure
-from training.train import write_json
+from training.train import tensors, write_json
 
 SCOPE_THRESHOLD: Final = 0.05
 """Share of validation pictures that `in_scope` refuses."""
@@ -61,7 +61,7 @@ def measured(document: dict[str, Any], weights: Path, data: Cifar10, console: Co
     manifest = Manifest.of(plain, "the manifest")
     classifier = Classifier(load_network(manifest, weights), manifest)
 
-    labels = torch.from_numpy(data.validation.labels).long()
+    _, labels = tensors(data.validation)
     raw = calibrated_logits(classifier, data.validation, console, "validation")
     temperature = fit_temperature(raw, labels)
     validation = raw / temperature
@@ -71,7 +71,8 @@ def measured(document: dict[str, Any], weights: Path, data: Cifar10, console: Co
     metrics: dict[str, Any] = {"validation": measure(validation, labels, scope_floor=floor).as_json()}
     if len(data.test):
         test = calibrated_logits(classifier, data.test, console, "test") / temperature
-        metrics["test"] = measure(test, torch.from_numpy(data.test.labels).long(), scope_floor=floor).as_json()
+        _, test_labels = tensors(data.test)
+        metrics["test"] = measure(test, test_labels, scope_floor=floor).as_json()
     return plain | {
         "calibration": {"temperature": temperature},
         "scope": {"threshold": SCOPE_THRESHOLD, "quantiles": [round(value, 4) for value in quantiles.tolist()]},

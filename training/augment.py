@@ -1,4 +1,4 @@
-"""Augmentation: reflected shifts, small windows, alternating flips, cutout.
+"""Augmentation: reflected shifts and cutout; mirroring is the network's own business (model/network.py).
 
 Every draw depends on (seed, epoch, step) alone, so a resumed run sees exactly the pictures that it would have seen.
 """
@@ -19,12 +19,10 @@ def generator_for(*key: int) -> torch.Generator:
 
 
 class Augmenter:
-    """Shifts by up to `shift` pixels and mirrors the pictures that it was built with, and blots out a square of each.
+    """Shifts the pictures that it was built with by up to `shift` pixels, and blots out a square of each.
 
-    Each picture is mirrored in the even or in the odd epochs, by a coin thrown once: every two epochs show both sides
-    of every picture, which random flips do not (arXiv:2404.00498, section 3.6). The square, `cutout` pixels a side,
-    lies wholly inside and has the mean colour (DeVries and Taylor 2017, arXiv:1708.04552). A window smaller than the
-    picture hides enough by itself and gets no square.
+    The square, `cutout` pixels a side, lies wholly inside and has the mean colour (DeVries and Taylor 2017,
+    arXiv:1708.04552).
     """
 
     def __init__(self, images: Tensor, *, shift: int, cutout: int, seed: int) -> None:
@@ -33,26 +31,18 @@ class Augmenter:
         self.shift = shift
         self.cutout = cutout
         self.height, self.width = images.shape[2:]
-        self.mirrored_when_even = torch.rand(len(images), generator=generator_for(seed)) < 0.5
         # Reflection padding knows no uint8 on the CPU; float16 holds 0 to 255 exactly.
-        self.padded = F.pad(images.half(), (shift,) * 4, mode="reflect").byte()
+        padded = F.pad(images.half(), (shift,) * 4, mode="reflect").byte()
+        size = 2 * shift + 1
+        self.windows = padded.unfold(2, self.height, 1).unfold(3, self.width, 1)  # (N, 3, size, size, H, W), a view
+        assert self.windows.shape[2:4] == (size, size)
 
-    def batch(self, indices: Tensor, *, epoch: int, step: int, side: int | None = None) -> Tensor:
-        """Give the pictures at `indices`, augmented for this epoch and step: uint8, shape (len(indices), 3, H, W).
-
-        With `side`, give windows of so many pixels of height and width instead of H and W.
-        """
+    def batch(self, indices: Tensor, *, epoch: int, step: int) -> Tensor:
+        """Give the pictures at `indices`, augmented for this epoch and step: uint8, shape (len(indices), 3, H, W)."""
         generator = generator_for(self.seed, epoch, step)
-        height, width = (side, side) if side else (self.height, self.width)
-        windows = self.padded.unfold(2, height, 1).unfold(3, width, 1)  # (N, 3, rows, columns, height, width), a view
-        rows, columns = (
-            torch.randint(0, places, (len(indices),), generator=generator) for places in windows.shape[2:4]
-        )
-        images = windows[indices, :, rows, columns]
-        mirrored = self.mirrored_when_even[indices] ^ bool(epoch % 2)
-        images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
-        whole = (height, width) == (self.height, self.width)
-        return self._blot(images, generator) if self.cutout and whole else images
+        rows, columns = torch.randint(0, 2 * self.shift + 1, (2, len(indices)), generator=generator)
+        images = self.windows[indices, :, rows, columns]
+        return self._blot(images, generator) if self.cutout else images
 
     def _blot(self, images: Tensor, generator: torch.Generator) -> Tensor:
         def span(length: int) -> Tensor:

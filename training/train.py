@@ -1,9 +1,6 @@
 """Train the compact network from nothing; `make train` runs this and then publish.py.
 
-The first half of the epochs sees windows of the pictures, the second the whole of them (progressive resizing: the
-network is convolutional up to a global maximum, so it takes any size). The manifest beside the weights states what a
-run of the shipped settings took and reached.
-
+The manifest beside the weights (model/manifest.json) states what a run of the shipped settings took and reached.
 Ctrl-C or SIGTERM stops after the current step and the same command resumes there. A run's folder holds
 
     settings.json    what was resolved and by which code
@@ -22,12 +19,12 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.network import IMAGE_SIZE, WhitenedConvNet, channels_last
+from model.network import WhitenedConvNet, channels_last
 from training.augment import Augmenter, generator_for
 from training.data import Cifar10, DataError, Split
 from training.muon import Muon
@@ -135,15 +132,6 @@ class Training:
         assert bias is not None
         bias.requires_grad_(step < whiten_steps)
 
-    def _side(self, epoch: int) -> int:
-        """Give the height and width, in pixels, that an epoch's pictures have."""
-        return self.settings.window if epoch < self.settings.window_epochs else IMAGE_SIZE
-
-    def work(self, epoch: int, step: int = 0) -> int:
-        """Give the pixels a picture channel seen before `step` of `epoch`: what the time a run takes grows with."""
-        before = sum(self._side(earlier) ** 2 for earlier in range(epoch)) * self.steps_per_epoch
-        return before + (self._side(epoch) ** 2 * step if step else 0)
-
     def step(self) -> None:
         """Train on one batch."""
         settings, progressed = self.settings, self.progressed
@@ -151,9 +139,7 @@ class Training:
             progressed.loss_sum, progressed.correct = 0.0, 0
         order = torch.randperm(len(self.images), generator=generator_for(settings.seed, progressed.epoch))
         indices = order[progressed.step * settings.batch_size :][: settings.batch_size]
-        batch = self.augmenter.batch(
-            indices, epoch=progressed.epoch, step=progressed.step, side=self._side(progressed.epoch)
-        )
+        batch = self.augmenter.batch(indices, epoch=progressed.epoch, step=progressed.step)
         labels = self.labels[indices]
 
         self._set_learning_rates()
@@ -163,6 +149,7 @@ class Training:
         # Summed, not averaged: the learning rates of SGD are for each picture, whatever the batch size.
         loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing, reduction="sum")
         loss.backward()  # type: ignore[no-untyped-call]
+        self.network.symmetrize_gradients()
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
@@ -174,6 +161,7 @@ class Training:
     def finish_epoch(self) -> dict[str, float]:
         """Validate, note the epoch's figures and keep its weights."""
         progressed = self.progressed
+        self.network.symmetrize()  # the optimisers keep the halves alike but for rounding
         seen = self.steps_per_epoch * self.settings.batch_size
         validation_loss, validation_accuracy = loss_and_accuracy(self.network, *self.validation)
         figures = {
@@ -272,35 +260,35 @@ def train(settings: Settings, data: Cifar10, console: Console) -> bool:
     if not resumed:
         write_json(settings.run / "settings.json", {"settings": settings.as_json(), "made_by": provenance()})
     progressed = training.progressed
-    total = training.work(settings.epochs)
-    if resumed and progressed.epoch < settings.epochs:
+    total = settings.epochs * training.steps_per_epoch
+    done = progressed.epoch * training.steps_per_epoch + progressed.step
+    if resumed and done < total:
         console.print(f"resuming {settings.run} in epoch {progressed.epoch + 1}, step {progressed.step}")
     columns = (
         TextColumn("epoch {task.fields[epoch]}/" + str(settings.epochs)),
         BarColumn(),
-        TaskProgressColumn(),
+        MofNCompleteColumn(),
         TextColumn("loss {task.fields[loss]:.3f}"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     with StopRequest() as stop, Progress(*columns, console=console, speed_estimate_period=120) as progress:
-        done = training.work(progressed.epoch, progressed.step)
-        epoch = min(progressed.epoch + 1, settings.epochs)
-        task = progress.add_task("", total=total, completed=done, epoch=epoch, loss=0)
+        task = progress.add_task(
+            "", total=total, completed=done, epoch=min(progressed.epoch + 1, settings.epochs), loss=0
+        )
         while progressed.epoch < settings.epochs and not stop.wanted:
             started = time.perf_counter()
             training.step()
             progressed.seconds += time.perf_counter() - started
             loss = progressed.loss_sum / (progressed.step * settings.batch_size)
-            done = training.work(progressed.epoch, progressed.step)
-            progress.update(task, completed=done, epoch=progressed.epoch + 1, loss=loss)
+            progress.update(task, advance=1, epoch=progressed.epoch + 1, loss=loss)
             if progressed.step == training.steps_per_epoch:
                 started = time.perf_counter()
                 figures = training.finish_epoch()
                 progressed.seconds += time.perf_counter() - started
                 training.save()
-                left = progressed.seconds * (total / done - 1)
+                left = progressed.seconds / progressed.epoch * (settings.epochs - progressed.epoch)
                 console.print(
                     f"epoch {figures['epoch']:>3}  train {figures['train_loss']:.4f} {figures['train_accuracy']:.2%}  "
                     f"validation {figures['validation_loss']:.4f} {figures['validation_accuracy']:.2%}  "

@@ -13,12 +13,8 @@ def everything(augmenter, images, epoch, step=0):
     return augmenter.batch(torch.arange(len(images)), epoch=epoch, step=step)
 
 
-def test_without_shift_every_picture_is_shown_as_it_is_and_mirrored_in_turn(images):
-    augmenter = Augmenter(images, shift=0, cutout=0, seed=1)
-    even, odd = everything(augmenter, images, 0), everything(augmenter, images, 1)
-    for index, image in enumerate(images):
-        both = {even[index].numpy().tobytes(), odd[index].numpy().tobytes()}
-        assert both == {image.numpy().tobytes(), image.flip(-1).numpy().tobytes()}
+def test_without_shift_and_cutout_every_picture_is_shown_as_it_is(images):
+    assert torch.equal(everything(Augmenter(images, shift=0, cutout=0, seed=1), images, 0), images)
 
 
 def test_a_shifted_picture_is_a_window_of_the_reflected_one(images):
@@ -31,7 +27,7 @@ def test_a_shifted_picture_is_a_window_of_the_reflected_one(images):
         for x in range(5)
     }
     for image in everything(augmenter, images, 0):
-        assert {image.numpy().tobytes(), image.flip(-1).contiguous().numpy().tobytes()} & windows
+        assert image.numpy().tobytes() in windows
 
 
 def test_a_square_of_the_mean_colour_is_blotted_out(images):
@@ -41,15 +37,6 @@ def test_a_square_of_the_mean_colour_is_blotted_out(images):
         rows, columns = mask.any(1).nonzero().flatten(), mask.any(0).nonzero().flatten()
         assert rows.max() - rows.min() == columns.max() - columns.min() == 7
         assert mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].float().mean() > 0.9
-
-
-def test_a_small_window_is_part_of_the_picture_and_has_no_square(images):
-    augmenter = Augmenter(images, shift=0, cutout=8, seed=1)
-    shown = augmenter.batch(torch.arange(6), epoch=0, step=0, side=24)
-    assert shown.shape == (6, 3, 24, 24)
-    for image, whole in zip(shown, images, strict=True):
-        parts = whole.unfold(1, 24, 1).unfold(2, 24, 1)  # (3, 9, 9, 24, 24)
-        assert any((parts == part[:, None, None]).all(-1).all(-1).all(0).any() for part in (image, image.flip(-1)))
 
 
 def test_the_same_step_shows_the_same_pictures_and_another_step_others(images):

@@ -24,14 +24,7 @@ def console():
 @pytest.fixture
 def settings(tmp_path):
     return Settings(
-        run=tmp_path / "run",
-        epochs=3,
-        window_epochs=1,
-        batch_size=20,
-        widths=(8, 16, 16),
-        shift=2,
-        threads=1,
-        install="never",
+        run=tmp_path / "run", epochs=3, batch_size=20, widths=(8, 16, 16), shift=2, threads=1, install="never"
     )
 
 
@@ -79,7 +72,7 @@ def test_a_finished_run_is_left_as_it_is(settings, tiny, console):
 
 
 def test_other_settings_do_not_continue_a_run(settings, tiny, console):
-    train.train(replace(settings, epochs=1, window_epochs=0), tiny, console)
+    train.train(replace(settings, epochs=1), tiny, console)
     with pytest.raises(train.ResumeError, match="epochs"):
         train.train(settings, tiny, console)
 
@@ -90,7 +83,7 @@ def test_too_few_pictures_for_a_batch_are_said(settings, tiny, console):
 
 
 def test_settings_are_saved_beside_the_results(settings, tiny, console):
-    train.train(replace(settings, epochs=1, window_epochs=0), tiny, console)
+    train.train(replace(settings, epochs=1), tiny, console)
     saved = json.loads((settings.run / "settings.json").read_text())
     assert saved["settings"]["widths"] == [8, 16, 16]
     assert {"commit", "python", "libraries", "hardware"} == set(saved["made_by"])
@@ -98,15 +91,7 @@ def test_settings_are_saved_beside_the_results(settings, tiny, console):
 
 @pytest.mark.parametrize(
     "arguments",
-    [
-        ["--epochs", "3x"],
-        ["--no-such", "1"],
-        ["--epochs", "0"],
-        ["--window-epochs", "24"],
-        ["--window", "8"],
-        ["--widths", "1", "2"],
-        ["--install", "maybe"],
-    ],
+    [["--epochs", "3x"], ["--no-such", "1"], ["--epochs", "0"], ["--widths", "1", "2"], ["--install", "maybe"]],
 )
 def test_a_wrong_setting_ends_with_a_sentence(arguments, capsys):
     with pytest.raises(SystemExit) as end:

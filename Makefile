@@ -1,6 +1,7 @@
 # Each target sets up what it needs: Python 3.11 or newer and make are all that is asked of the machine.
 PYTHON ?= python3
 DATA ?= data
+RECIPE ?= compact
 # CPU builds of torch; where this index cannot be reached, pip's own choice is taken (on Linux with CUDA, some GB).
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
@@ -10,14 +11,15 @@ ARCHIVE := model-store/cifar10.mar
 ARCHIVED := $(wildcard model/*.py) model/weights.safetensors model/manifest.json \
 	handler/classifier_handler.py handler/model-config.yaml handler/archive.py
 
-.PHONY: help serve test check format train evaluate archive data clean
+.PHONY: help serve test check format translations train evaluate archive data clean
 
 help:
 	@echo "make serve     start the service: page and API on http://127.0.0.1:8000"
 	@echo "make test      run every test"
 	@echo "make check     formatter, linter, types (reads only); make format mends what can be mended"
+	@echo "make translations  find new texts for gateway/translations/*/LC_MESSAGES/messages.po, and compile those files"
 	@echo "make data      show what CIFAR-10 is (downloads it into DATA=$(DATA) if it is not there)"
-	@echo "make train     train the network anew; ARGS=--help lists the settings"
+	@echo "make train     train a network anew, RECIPE=compact or served; ARGS=--help lists the settings"
 	@echo "make evaluate  measure the served weights and redraw the plots"
 	@echo "make archive   pack $(ARCHIVE)"
 
@@ -36,11 +38,17 @@ format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+translations: $(VENV)/serve.stamp
+	$(BIN)/pybabel -q extract -F gateway/babel.cfg --no-location --omit-header --sort-output -o gateway/translations/messages.pot gateway
+	$(BIN)/pybabel -q update -N --ignore-obsolete --width 120 -i gateway/translations/messages.pot -d gateway/translations
+	$(BIN)/pybabel -q compile -d gateway/translations
+	@rm gateway/translations/messages.pot
+
 data: $(VENV)/train.stamp
 	$(BIN)/python -m training.data --data $(DATA) $(ARGS)
 
 train: $(VENV)/train.stamp
-	$(BIN)/python -m training --data $(DATA) $(ARGS)
+	$(BIN)/python -m training $(RECIPE) --data $(DATA) $(ARGS)
 
 evaluate: $(VENV)/train.stamp
 	$(BIN)/python -m training.evaluate --data $(DATA) $(ARGS)

@@ -6,18 +6,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.images import Pixels
+from model.images import Pixels, read_pixels
 from model.labels import LABELS
 from model.manifest import Manifest
-from model.network import WhitenedConvNet
+from model.network import NONE_COLUMN, Network
 
 
-def scope_score(logits: Tensor) -> Tensor:
-    """Say how much the network found of any class: higher is more in scope, shape (N,) for logits of shape (N, 10).
+def class_logits(outputs: Tensor) -> Tensor:
+    """Give the ten classes' part of a network's outputs, shape (N, 10)."""
+    return outputs[:, :NONE_COLUMN]
 
-    It is the log of the sum of exponentials, the negative energy of Liu et al. 2020 (arXiv:2010.03759).
+
+def scope_score(outputs: Tensor) -> Tensor:
+    """Say how much the network found of any class: higher is more in scope, shape (N,).
+
+    It is the log of the sum of the classes' exponentials, the negative energy of Liu et al. 2020 (arXiv:2010.03759),
+    and where the network has an output for none of the ten, that less this output: the log odds of any class.
     """
-    return logits.logsumexp(1)
+    score = class_logits(outputs).logsumexp(1)
+    return score - outputs[:, NONE_COLUMN] if outputs.shape[1] > NONE_COLUMN else score
 
 
 class Classifier:
@@ -28,23 +35,31 @@ class Classifier:
     2023, arXiv:2104.08279): a threshold of this value would refuse about that share of pictures of the ten classes.
     """
 
-    def __init__(self, network: WhitenedConvNet, manifest: Manifest) -> None:
+    def __init__(self, network: Network, manifest: Manifest) -> None:
         self.network = network
         self.manifest = manifest
         self.levels = np.linspace(0, 1, len(manifest.scope_quantiles))
 
-    @torch.inference_mode()
-    def logits(self, pixels: Pixels) -> Tensor:
-        """Run the network on pixels of 0 to 255, shape (N, 3, 32, 32); calibrated float32 logits, shape (N, 10)."""
-        batch = torch.from_numpy(pixels).contiguous(memory_format=torch.channels_last)
-        logits: Tensor = self.network(batch)
-        return logits.float() / self.manifest.temperature
+    def read(self, image_bytes: bytes | bytearray) -> Pixels:
+        """Decode one picture into the network's input, uint8, shape (3, side, side).
 
-    def answers(self, logits: Tensor) -> list[dict[str, Any]]:
-        """Turn calibrated logits, shape (N, 10), into one answer each, classes falling by score."""
-        probabilities = logits.softmax(1)
+        Raises:
+            ImageError: the picture cannot be read; `model.images` has its kinds.
+        """
+        return read_pixels(image_bytes, self.network.side, self.manifest.detail)
+
+    @torch.inference_mode()
+    def outputs(self, pixels: Pixels) -> Tensor:
+        """Run the network on pixels of 0 to 255, shape (N, 3, side, side); calibrated outputs, (N, 10) or (N, 11)."""
+        batch = torch.from_numpy(pixels).contiguous(memory_format=torch.channels_last)
+        outputs: Tensor = self.network(batch)
+        return outputs.float() / self.manifest.temperature
+
+    def answers(self, outputs: Tensor) -> list[dict[str, Any]]:
+        """Turn calibrated outputs into one answer each, classes falling by score."""
+        probabilities = class_logits(outputs).softmax(1)
         order = probabilities.argsort(dim=1, descending=True).tolist()
-        in_scope = np.interp(scope_score(logits).numpy(), self.manifest.scope_quantiles, self.levels).tolist()
+        in_scope = np.interp(scope_score(outputs).numpy(), self.manifest.scope_quantiles, self.levels).tolist()
         return [
             self._answer(probabilities_row, order_row, in_scope_score)
             for probabilities_row, order_row, in_scope_score in zip(

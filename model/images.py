@@ -1,8 +1,9 @@
 """From an image file's bytes to the network's input: the only place where this is done.
 
-Any picture becomes one 32x32 RGB square. The middle square of the picture is taken, brought to size with antialiasing,
-laid over white where it is transparent, and turned upright by its EXIF orientation. Of an animation the first frame is
-taken. A 32x32 picture without transparency passes unchanged, pixel for pixel.
+Any picture becomes one RGB square. The middle square of the picture is taken, shrunk to `detail` pixels with
+antialiasing if it is larger, laid over white where it is transparent, turned upright by its EXIF orientation, and
+brought to `side` pixels. Of an animation the first frame is taken. A picture of `side` by `side` pixels without
+transparency passes unchanged, pixel for pixel, where `detail` is no less.
 """
 
 import io
@@ -11,8 +12,6 @@ from typing import ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-
-from model.network import IMAGE_SIZE
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -45,6 +44,9 @@ _SIGNATURES: Final = (
     (0, b"BM", "BMP"),
 )
 
+# The softest of Pillow's filters: of all it leaves large photographs most like CIFAR-10's own pictures.
+_FILTER: Final = Image.Resampling.BILINEAR
+
 _EXIF_ORIENTATION: Final = 0x0112
 # EXIF 2.32, tag 274: what turns the stored pixels upright.
 _UPRIGHT: Final = {
@@ -59,7 +61,15 @@ _UPRIGHT: Final = {
 
 
 class ImageError(Exception):
-    """A picture that gets no answer; the message says what is wrong and what to do, in words for its sender."""
+    """A picture that gets no answer; the message says what is wrong and what to do, in words for its sender.
+
+    `facts` has what the message fills in (the problem's extension members, RFC 9457 section 3.2), so that others can
+    say the same in another language.
+    """
+
+    def __init__(self, message: str, **facts: str | int | None) -> None:
+        super().__init__(message)
+        self.facts = facts
 
     kind: ClassVar[str]  # last part of the problem's type
     title: ClassVar[str]
@@ -72,6 +82,14 @@ class UnsupportedFormatError(ImageError):
     kind = "unsupported-format"
     title = "Not an image format that is read"
     status = 415
+
+
+class EmptyFileError(ImageError):
+    """There are no bytes."""
+
+    kind = "empty-file"
+    title = "The file is empty"
+    status = 400
 
 
 class DamagedImageError(ImageError):
@@ -98,10 +116,13 @@ class TooManyPixelsError(ImageError):
     status = 422
 
 
-def read_pixels(image_bytes: bytes | bytearray) -> Pixels:
-    """Decode one picture into the network's input: RGB, 0 to 255, shape (3, 32, 32).
+def read_pixels(image_bytes: bytes | bytearray, side: int, detail: int) -> Pixels:
+    """Decode one picture into a network's input: RGB, 0 to 255, shape (3, side, side).
+
+    `detail` is the side, in pixels, that larger pictures are shrunk to before they are brought to `side`.
 
     Raises:
+        EmptyFileError: there are no bytes.
         UnsupportedFormatError: not one of `FORMATS`.
         DamagedImageError: truncated or otherwise not decodable.
         ImageTooSmallError: a side is shorter than `MIN_SIDE`.
@@ -111,20 +132,28 @@ def read_pixels(image_bytes: bytes | bytearray) -> Pixels:
         width, height = image.size
         if min(width, height) < MIN_SIDE:
             raise ImageTooSmallError(
-                f"The picture is {width} x {height} pixels; each side needs {MIN_SIDE} or more. Send a larger one."
+                f"The picture is {width} x {height} pixels; each side needs {MIN_SIDE} or more. Send a larger one.",
+                width=width,
+                height=height,
+                min_side=MIN_SIDE,
             )
         if width * height > MAX_PIXELS:
             raise TooManyPixelsError(
                 f"The picture is {width} x {height} pixels; at most {MAX_PIXELS // 1_000_000} megapixels are read. "
-                "Send a smaller one; a few hundred pixels a side are plenty."
+                "Send a smaller one; a few hundred pixels a side are plenty.",
+                width=width,
+                height=height,
+                max_pixels=MAX_PIXELS,
             )
         try:
-            square = _square(image)
+            square = _square(image, detail)
             upright = _UPRIGHT.get(_orientation(image))
         except Exception as error:  # Pillow's decoders raise a dozen kinds, SyntaxError and struct.error among them
             raise _damaged(image.format or "image") from error
     if upright is not None:
         square = square.transpose(upright)
+    if square.width != side:
+        square = square.resize((side, side), _FILTER)
     return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
 
 
@@ -135,8 +164,10 @@ def _open(image_bytes: bytes | bytearray) -> Image.Image:
             return Image.open(io.BytesIO(image_bytes), formats=FORMATS)
         except Exception as error:  # as above: headers are parsed here
             raise _damaged(name) from error
-    what = f"This is a {name} file" if name else "This is not a picture" if image_bytes else "The file is empty"
-    raise UnsupportedFormatError(f"{what}. Send a JPEG, PNG, WebP, GIF, BMP or AVIF picture.")
+    if not image_bytes:
+        raise EmptyFileError("The file is empty: it has no bytes. Choose the picture again and send that.")
+    what = f"This is a {name} file" if name else "This is not a picture"
+    raise UnsupportedFormatError(f"{what}. Send a JPEG, PNG, WebP, GIF, BMP or AVIF picture.", format=name)
 
 
 def _format_of(image_bytes: bytes | bytearray) -> str | None:
@@ -148,25 +179,24 @@ def _format_of(image_bytes: bytes | bytearray) -> str | None:
 
 def _damaged(name: str) -> DamagedImageError:
     return DamagedImageError(
-        f"The {name} data is damaged or cut short. Open the picture in a viewer, save it anew and send that."
+        f"The {name} data is damaged or cut short. Open the picture in a viewer, save it anew and send that.",
+        format=name,
     )
 
 
-def _square(image: Image.Image) -> Image.Image:
-    """Give the middle square as a 32x32 RGB picture, not yet turned upright."""
+def _square(image: Image.Image, detail: int) -> Image.Image:
+    """Give the middle square as an RGB picture of at most `detail` pixels a side, not yet turned upright."""
     # A JPEG can be decoded at an eighth of its size; four times the target leaves antialiasing its work.
-    image.draft(None, (4 * IMAGE_SIZE, 4 * IMAGE_SIZE))
+    image.draft(None, (4 * detail, 4 * detail))
     image.load()
     if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey at 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    size = (IMAGE_SIZE, IMAGE_SIZE)
+    middle = min(image.size)
+    left, top = (image.width - middle) / 2, (image.height - middle) / 2
+    size = (min(middle, detail), min(middle, detail))
     if image.size != size:
-        box = (left, top, left + side, top + side)
-        # The softest of Pillow's filters: of all it leaves large photographs most like CIFAR-10's own pictures.
-        image = image.resize(size, Image.Resampling.BILINEAR, box, reducing_gap=4)
+        image = image.resize(size, _FILTER, (left, top, left + middle, top + middle), reducing_gap=4)
     if image.mode == "RGBA":
         white = Image.new("RGBA", size, "white")
         image = Image.alpha_composite(white, image).convert("RGB")

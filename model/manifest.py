@@ -9,7 +9,8 @@ from typing import Any, Final
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from model.network import WhitenedConvNet, channels_last
+from model.network import Network, channels_last
+from model.networks import build
 
 WEIGHTS_PATH: Final = Path(__file__).parent / "weights.safetensors"
 MANIFEST_PATH: Final = Path(__file__).parent / "manifest.json"
@@ -25,7 +26,7 @@ class Manifest:
 
     version: str
     sha256: str
-    widths: tuple[int, int, int]
+    detail: int
     temperature: float
     scope_threshold: float
     scope_quantiles: tuple[float, ...]
@@ -54,11 +55,10 @@ class Manifest:
             WeightsError: it lacks something.
         """
         try:
-            first, second, third = document["network"]["widths"]
             return cls(
                 version=document["version"],
                 sha256=document["sha256"],
-                widths=(first, second, third),
+                detail=document["input"]["detail"],
                 temperature=document["calibration"]["temperature"],
                 scope_threshold=document["scope"]["threshold"],
                 scope_quantiles=tuple(document["scope"]["quantiles"]),
@@ -80,16 +80,20 @@ def sha256_of(path: Path) -> str:
         raise WeightsError(f"there are no readable weights at {path}") from error
 
 
-def load_network(manifest: Manifest, path: Path = WEIGHTS_PATH) -> WhitenedConvNet:
+def load_network(manifest: Manifest, path: Path = WEIGHTS_PATH) -> Network:
     """Build the manifest's network with the weights at `path`, in evaluation mode.
 
     Raises:
-        WeightsError: the weights are missing, damaged or not those that the manifest describes.
+        WeightsError: the weights are missing, damaged or not those that the manifest describes, or it describes no
+            network of this project.
     """
     found = sha256_of(path)
     if found != manifest.sha256:
         raise WeightsError(f"{path} has SHA-256 {found}, but its manifest describes {manifest.sha256}")
-    network = WhitenedConvNet(manifest.widths)
+    try:
+        network = build(manifest.document["network"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise WeightsError(f"the manifest describes no network of this project: {error!r}") from error
     try:
         network.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError) as error:

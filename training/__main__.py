@@ -1,31 +1,57 @@
-"""Train, then measure the result and, if it is better, make it the served weights: `make train`."""
+"""Train by a recipe, then measure the result and, if it is better, make it the served weights: `make train`."""
 
 import os
 import sys
+from typing import Final
 
 import torch
 from rich.console import Console
 
+from training.compact import CompactSettings, CompactTraining
 from training.data import DataError, load
+from training.finetune import FinetuneSettings, FinetuneTraining
 from training.publish import publish
+from training.run import ResumeError, Training, train
 from training.settings import parse
-from training.train import ResumeError, train
+
+RECIPES: Final = ("compact", "served")
+
+
+def prepare(recipe: str, arguments: list[str], console: Console) -> Training:
+    """Build a recipe's run from its command line.
+
+    Raises:
+        DataError: the data cannot be had.
+    """
+    program = f"python -m training {recipe}"
+    if recipe == "compact":
+        compact = parse(CompactSettings, program, arguments)
+        _use_threads(compact.threads)
+        return CompactTraining(compact, load(compact.data))
+    served = parse(FinetuneSettings, program, arguments)
+    _use_threads(served.threads)
+    return FinetuneTraining(served, load(served.data), console)
+
+
+def _use_threads(threads: int) -> None:
+    torch.set_num_threads(threads or os.cpu_count() or 1)
 
 
 def main() -> None:
     """Run from the command line; exit code 0 when done, 130 when stopped half way, 1 when it cannot run."""
-    settings = parse()
-    torch.set_num_threads(settings.threads or os.cpu_count() or 1)
+    recipe, *arguments = sys.argv[1:] or [""]
+    if recipe not in RECIPES:
+        sys.exit(f"usage: python -m training {{{','.join(RECIPES)}}} [--help] [settings]")
     console = Console()
     try:
-        data = load(settings.data)
-        finished = train(settings, data, console)
+        training = prepare(recipe, arguments, console)
+        finished = train(training, console)
     except (DataError, ResumeError) as error:
         sys.exit(f"training: {error}")
     if not finished:
-        console.print(f"stopped; the same command resumes {settings.run}")
+        console.print(f"stopped; the same command resumes {training.settings.run}")
         sys.exit(130)
-    publish(settings, data, console)
+    publish(training, console)
 
 
 if __name__ == "__main__":

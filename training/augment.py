@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.network import PIXEL_MEAN
+from model.whitened_convnet import PIXEL_MEAN
 
 
 def generator_for(*key: int) -> torch.Generator:

@@ -18,27 +18,35 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from model.classifier import Classifier, scope_score
-from model.images import read_pixels
+from model.classifier import Classifier, class_logits, scope_score
+from model.labels import LABELS
 from model.manifest import MANIFEST_PATH, WEIGHTS_PATH, Manifest, WeightsError, load_network
 from training import plots
 from training.data import Cifar10, DataError, Split, load
-from training.metrics import fit_temperature, measure
-from training.train import tensors, write_json
+from training.metrics import auroc, fit_temperature, measure
+from training.pictures import DRAWN, NONE, drawn, photographs
+from training.run import tensors, write_json
 
 SCOPE_THRESHOLD: Final = 0.05
 """Share of validation pictures that `in_scope` refuses."""
 SCOPE_QUANTILES: Final = 201
+DRAWN_PICTURES: Final = 200
+"""How many of each kind are drawn."""
 PLOTS_FOLDER: Final = Path("plots")
 
 
-def calibrated_logits(classifier: Classifier, split: Split, console: Console, name: str) -> Tensor:
-    """Classify a split as the service does, PNG bytes in: calibrated logits, shape (N, 10)."""
+def calibrated_outputs(classifier: Classifier, split: Split, console: Console, name: str) -> Tensor:
+    """Classify a split as the service does, PNG bytes in: calibrated outputs, shape (N, 10) or (N, 11)."""
+    return outputs_of_files(classifier, [_png(image) for image in split.images], console, name)
+
+
+def outputs_of_files(classifier: Classifier, files: list[bytes], console: Console, name: str) -> Tensor:
+    """Classify pictures' files: calibrated outputs, shape (N, 10) or (N, 11)."""
     parts = []
-    batches = np.array_split(np.arange(len(split)), max(1, len(split) // 100))
+    batches = np.array_split(np.arange(len(files)), max(1, len(files) // 100))
     for batch in track(batches, f"classifying {name} pictures", console=console, transient=True):
-        pixels = [read_pixels(_png(split.images[index])) for index in batch]
-        parts.append(classifier.logits(np.stack(pixels)))
+        pixels = [classifier.read(files[index]) for index in batch]
+        parts.append(classifier.outputs(np.stack(pixels)))
     return torch.cat(parts).clone()
 
 
@@ -62,15 +70,15 @@ def measured(document: dict[str, Any], weights: Path, data: Cifar10, console: Co
     classifier = Classifier(load_network(manifest, weights), manifest)
 
     _, labels = tensors(data.validation)
-    raw = calibrated_logits(classifier, data.validation, console, "validation")
-    temperature = fit_temperature(raw, labels)
+    raw = calibrated_outputs(classifier, data.validation, console, "validation")
+    temperature = fit_temperature(class_logits(raw), labels)
     validation = raw / temperature
     quantiles = torch.quantile(scope_score(validation), torch.linspace(0, 1, SCOPE_QUANTILES)).double()
     floor = float(np.interp(SCOPE_THRESHOLD, np.linspace(0, 1, SCOPE_QUANTILES), quantiles.numpy()))
 
     metrics: dict[str, Any] = {"validation": measure(validation, labels, scope_floor=floor).as_json()}
     if len(data.test):
-        test = calibrated_logits(classifier, data.test, console, "test") / temperature
+        test = calibrated_outputs(classifier, data.test, console, "test") / temperature
         _, test_labels = tensors(data.test)
         metrics["test"] = measure(test, test_labels, scope_floor=floor).as_json()
     return plain | {
@@ -78,6 +86,76 @@ def measured(document: dict[str, Any], weights: Path, data: Cifar10, console: Co
         "scope": {"threshold": SCOPE_THRESHOLD, "quantiles": [round(value, 4) for value in quantiles.tolist()]},
         "metrics": metrics,
     }
+
+
+def measured_on_others(
+    document: dict[str, Any], weights: Path, data: Cifar10, paths: list[Path], console: Console
+) -> dict[str, Any]:
+    """Measure on pictures beside CIFAR-10: photographs in folders or zip files, and drawn pictures.
+
+    Of photographs, accuracy on those of the ten classes, and how well the scope score tells these from the others;
+    of drawn pictures, how well it tells the test set from them.
+
+    Raises:
+        WeightsError: the weights are not those that the document describes.
+        DataError: there are no pictures at one of the paths.
+    """
+    manifest = Manifest.of(document, "the manifest")
+    classifier = Classifier(load_network(manifest, weights), manifest)
+    floor = float(np.interp(manifest.scope_threshold, classifier.levels, manifest.scope_quantiles))
+    figures: dict[str, Any] = {}
+    for path in paths:
+        pictures = photographs(path)
+        outputs = outputs_of_files(classifier, [picture.data for picture in pictures], console, path.stem)
+        figures[f"{path.parent.name}/{path.name}"] = photograph_figures(
+            outputs, [picture.label for picture in pictures], floor
+        )
+    inside = scope_score(calibrated_outputs(classifier, data.test, console, "test"))
+    for kind in DRAWN:
+        pictures = drawn(kind, DRAWN_PICTURES)
+        outside = scope_score(outputs_of_files(classifier, [picture.data for picture in pictures], console, kind))
+        figures[kind] = {
+            "others": len(pictures),
+            "auroc": round(auroc(inside, outside), 4),
+            "others_refused": round((outside < floor).double().mean().item(), 4),
+        }
+    return figures
+
+
+def photograph_figures(outputs: Tensor, labels: list[str], floor: float) -> dict[str, Any]:
+    """Give the figures of labelled photographs; `floor` is the scope score below which a picture is refused."""
+    inside = torch.tensor([label != NONE for label in labels])
+    right = class_logits(outputs).argmax(1) == torch.tensor([LABELS.index(x) if x != NONE else -1 for x in labels])
+    by_class = {
+        label: round(right[torch.tensor([each == label for each in labels])].double().mean().item(), 4)
+        for label in LABELS
+        if label in labels
+    }
+    scores = scope_score(outputs)
+    figures: dict[str, Any] = {"pictures": int(inside.sum()), "others": int((~inside).sum())}
+    if by_class:
+        figures["accuracy"] = round(right[inside].double().mean().item(), 4)
+        figures["balanced_accuracy"] = round(sum(by_class.values()) / len(by_class), 4)
+        figures["by_class"] = by_class
+        figures["refused"] = round((scores[inside] < floor).double().mean().item(), 4)
+    if by_class and not inside.all():
+        figures["auroc"] = round(auroc(scores[inside], scores[~inside]), 4)
+        figures["others_refused"] = round((scores[~inside] < floor).double().mean().item(), 4)
+    return figures
+
+
+def report_others(figures: dict[str, Any], console: Console) -> None:
+    """Print the figures of the pictures beside CIFAR-10."""
+    for name, each in figures.items():
+        parts = []
+        if "accuracy" in each:
+            classes = ", ".join(f"{label} {share:.1%}" for label, share in each["by_class"].items())
+            parts.append(f"{each['pictures']:,} photographs, {each['accuracy']:.1%} named right ({classes})")
+            parts.append(f"{each['refused']:.1%} of them refused")
+        if "auroc" in each:
+            parts.append(f"AUROC against {each['others']:,} others {each['auroc']:.4f}")
+            parts.append(f"{each['others_refused']:.1%} of the others refused")
+        console.print(f"{name}: {', '.join(parts)}", highlight=False, soft_wrap=True)
 
 
 def report(document: dict[str, Any], console: Console) -> None:
@@ -96,11 +174,21 @@ def main() -> None:
     """Evaluate the served weights; write their figures into the manifest and draw the plots."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--data", type=Path, default=Path("data"), help="as for training (default: data)")
+    parser.add_argument(
+        "--photographs",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="folders or zip files of photographs lying as CLASS/NAME, CLASS being one of the ten or none",
+    )
     options = parser.parse_args()
     torch.set_num_threads(os.cpu_count() or 1)
     console = Console()
     try:
-        document = measured(Manifest.read().document, WEIGHTS_PATH, load(options.data), console)
+        data = load(options.data)
+        document = measured(Manifest.read().document, WEIGHTS_PATH, data, console)
+        if options.photographs:
+            document["other_pictures"] = measured_on_others(document, WEIGHTS_PATH, data, options.photographs, console)
     except WeightsError as error:
         sys.exit(f"{'!' * 80}\ntraining.evaluate: {error}\nNothing was written.\n{'!' * 80}")
     except DataError as error:
@@ -108,6 +196,7 @@ def main() -> None:
     if "test" not in document["metrics"]:
         sys.exit("training.evaluate: this source has no labelled test pictures; use the .npz or torchvision's download")
     report(document, console)
+    report_others(document.get("other_pictures", {}), console)
     write_json(MANIFEST_PATH, document)
     for path in plots.draw_all(document, PLOTS_FOLDER):
         console.print(f"drawn {path}", highlight=False)

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import confusion_matrix, f1_score
+from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.classifier import scope_score
+from model.classifier import class_logits, scope_score
 from model.labels import LABELS
 
 
@@ -22,6 +22,7 @@ class Metrics:
     macro_f1: float
     loss: float
     calibration_error: float
+    reliability: list[tuple[float, float]]  # of bins of equal mass: mean confidence, share answered right
     refused: float
     f1: dict[str, float]
     confusion: list[list[int]]  # rows: true class, columns: answer, both in the labels' order
@@ -34,17 +35,20 @@ class Metrics:
             "macro_f1": round(self.macro_f1, 5),
             "loss": round(self.loss, 4),
             "calibration_error": round(self.calibration_error, 4),
+            "reliability": [[round(each, 4) for each in pair] for pair in self.reliability],
             "refused": round(self.refused, 4),
             "f1": {label: round(value, 4) for label, value in self.f1.items()},
             "confusion": self.confusion,
         }
 
 
-def measure(logits: Tensor, labels: Tensor, *, scope_floor: float) -> Metrics:
-    """Measure calibrated logits, shape (N, 10), against class indices, shape (N,).
+def measure(outputs: Tensor, labels: Tensor, *, scope_floor: float) -> Metrics:
+    """Measure calibrated outputs, shape (N, 10) or (N, 11), against class indices, shape (N,).
 
     `scope_floor` is the scope score (not the share) below which a picture is refused.
     """
+    logits = class_logits(outputs)
+    bins = reliability(logits, labels)
     answers = logits.argmax(1)
     classes = np.arange(len(LABELS))
     f1 = f1_score(labels, answers, labels=classes, average=None, zero_division=0.0)
@@ -53,27 +57,38 @@ def measure(logits: Tensor, labels: Tensor, *, scope_floor: float) -> Metrics:
         accuracy=(answers == labels).double().mean().item(),
         macro_f1=float(f1.mean()),
         loss=F.cross_entropy(logits, labels).item(),
-        calibration_error=calibration_error(logits, labels),
-        refused=(scope_score(logits) < scope_floor).double().mean().item(),
+        calibration_error=calibration_error(bins, len(labels)),
+        reliability=[(confidence, right) for _, confidence, right in bins],
+        refused=(scope_score(outputs) < scope_floor).double().mean().item(),
         f1=dict(zip(LABELS, f1.tolist(), strict=True)),
         confusion=confusion_matrix(labels, answers, labels=classes).tolist(),
     )
 
 
-def calibration_error(logits: Tensor, labels: Tensor, bins: int = 15) -> float:
-    """Give the expected calibration error over bins of equal mass: mean distance of confidence from accuracy.
+def auroc(inside: Tensor, outside: Tensor) -> float:
+    """Give how well a score tells pictures inside from outside: the share of pairs in which inside scores higher."""
+    scores = torch.cat([inside, outside])
+    return float(roc_auc_score([1] * len(inside) + [0] * len(outside), scores))
+
+
+def reliability(logits: Tensor, labels: Tensor, bins: int = 15) -> list[tuple[int, float, float]]:
+    """Sort pictures by confidence into bins of equal mass; give each bin's size, mean confidence and share of right.
 
     Nixon et al. 2019 (arXiv:1904.01685) say why equal mass rather than equal width.
     """
     confidence, answers = logits.softmax(1).max(1)
     order = confidence.argsort()
     right = (answers == labels).double()[order]
-    distances = [
-        len(part) * abs(right_part.mean().item() - part.double().mean().item())
+    return [
+        (len(part), part.double().mean().item(), right_part.mean().item())
         for part, right_part in zip(confidence[order].tensor_split(bins), right.tensor_split(bins), strict=True)
         if len(part)
     ]
-    return sum(distances) / len(labels)
+
+
+def calibration_error(bins: list[tuple[int, float, float]], pictures: int) -> float:
+    """Give the expected calibration error: the mean distance of confidence from accuracy over `reliability`'s bins."""
+    return sum(count * abs(right - confidence) for count, confidence, right in bins) / pictures
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:

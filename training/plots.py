@@ -26,6 +26,7 @@ def draw_all(manifest: dict[str, Any], folder: Path) -> list[Path]:
         "accuracy.png": curves(manifest, "accuracy"),
         "confusion-matrix.png": confusion_matrix(manifest, split),
         "f1-by-class.png": f1_by_class(manifest, split),
+        "calibration.png": calibration(manifest, split),
     }
     paths = []
     for name, figure in figures.items():
@@ -97,4 +98,24 @@ def f1_by_class(manifest: dict[str, Any], split: str) -> Figure:
     axes.set_xlim(0, 110)
     axes.set_xlabel(f"F1 in %, macro average {100 * metrics['macro_f1']:.2f}")
     axes.set_title(f"F1 by class on {metrics['pictures']:,} {split} pictures ({_caption(manifest)})", fontsize=10)
+    return figure
+
+
+def calibration(manifest: dict[str, Any], split: str) -> Figure:
+    """Draw how often answers of each confidence are right; on the diagonal they are as sure as they should be."""
+    metrics = manifest["metrics"][split]
+    confidence, right = (100 * np.array(each) for each in zip(*metrics["reliability"], strict=True))
+    figure, axes = plt.subplots(figsize=(5.2, 5), layout="constrained")
+    low = min(confidence.min(), right.min()) // 10 * 10
+    axes.plot([low, 100], [low, 100], color="black", linewidth=0.8, label="as sure as right")
+    axes.plot(confidence, right, color=COLOURS["train"], marker="o", label="bins of equal size")
+    axes.set_xlabel("mean confidence in %")
+    axes.set_ylabel("answered right in %")
+    error = 100 * metrics["calibration_error"]
+    axes.set_title(
+        f"Calibration on {metrics['pictures']:,} {split} pictures, error {error:.2f} %\n({_caption(manifest)})",
+        fontsize=10,
+    )
+    axes.grid(alpha=0.3)
+    axes.legend()
     return figure

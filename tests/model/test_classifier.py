@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from model.classifier import Classifier, scope_score
+from model.classifier import Classifier, class_logits, scope_score
 from model.labels import LABELS
 from model.manifest import Manifest
-from model.network import WhitenedConvNet
+from model.network import NONE_COLUMN
+from model.whitened_convnet import WhitenedConvNet
 
 
 @pytest.fixture
@@ -14,7 +15,7 @@ def classifier():
     manifest = Manifest(
         version="t",
         sha256="",
-        widths=(8, 8, 8),
+        detail=32,
         temperature=2.0,
         scope_threshold=0.25,
         scope_quantiles=(2.0, 4.0, 6.0),
@@ -48,15 +49,23 @@ def test_scope_is_the_share_of_validation_pictures_below(classifier, score, shar
     assert answer["in_scope"] is in_scope
 
 
+def test_the_output_for_none_of_the_ten_lowers_the_scope_and_no_score():
+    outputs = torch.randn(1, 11)
+    raised = outputs.clone()
+    raised[0, NONE_COLUMN] += 3
+    assert scope_score(raised) == pytest.approx(scope_score(outputs) - 3, abs=1e-5)
+    assert torch.equal(class_logits(raised), class_logits(outputs))
+
+
 def test_logits_are_divided_by_the_temperature(classifier):
     pixels = np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32), dtype=np.uint8)
     with torch.inference_mode():
         plain = classifier.network(torch.from_numpy(pixels))
-    assert torch.allclose(classifier.logits(pixels), plain / 2, atol=1e-5)
+    assert torch.allclose(classifier.outputs(pixels), plain / 2, atol=1e-5)
 
 
 def test_a_picture_gets_the_same_answer_alone_and_in_a_batch(classifier):
     pixels = np.random.default_rng(0).integers(0, 256, (5, 3, 32, 32), dtype=np.uint8)
-    together = classifier.logits(pixels)
-    alone = torch.cat([classifier.logits(pixels[index : index + 1]) for index in range(5)])
+    together = classifier.outputs(pixels)
+    alone = torch.cat([classifier.outputs(pixels[index : index + 1]) for index in range(5)])
     assert torch.allclose(together, alone, atol=1e-5)

@@ -1,9 +1,15 @@
+from functools import partial
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from model.images import FORMATS, ImageError, read_pixels
 from tests import pictures
+from training.run import resized
+
+read = partial(read_pixels, side=32, detail=32)
 
 
 @pytest.fixture(scope="module")
@@ -13,19 +19,19 @@ def expected():
 
 @pytest.mark.parametrize("kind", pictures.LOSSLESS)
 def test_a_32x32_picture_keeps_every_pixel_in_any_guise(kind, expected):
-    assert np.array_equal(read_pixels(pictures.LOSSLESS[kind]()), expected)
+    assert np.array_equal(read(pictures.LOSSLESS[kind]()), expected)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in pictures.CLOSE if "grey" not in kind])
 def test_other_guises_stay_close_to_the_picture(kind, expected):
-    pixels = read_pixels(pictures.CLOSE[kind]())
+    pixels = read(pictures.CLOSE[kind]())
     assert pixels.shape == (3, 32, 32)
     assert np.abs(pixels.astype(int) - expected.astype(int)).mean() < 12
 
 
 @pytest.mark.parametrize("kind", ["grey", "grey with alpha", "16-bit grey"])
 def test_grey_of_any_depth_is_the_same_grey_in_three_channels(kind):
-    pixels = read_pixels(pictures.CLOSE[kind]())
+    pixels = read(pictures.CLOSE[kind]())
     assert np.array_equal(pixels, np.broadcast_to(np.asarray(pictures.grey()), (3, 32, 32)))
 
 
@@ -33,7 +39,7 @@ def test_grey_of_any_depth_is_the_same_grey_in_three_channels(kind):
 def test_a_picture_that_cannot_be_answered_says_why(kind):
     make, status, problem, words = pictures.REFUSED[kind]
     with pytest.raises(ImageError) as refusal:
-        read_pixels(make())
+        read(make())
     assert (refusal.value.status, refusal.value.kind) == (status, problem)
     assert words in str(refusal.value)
     assert "Send" in str(refusal.value) or "send" in str(refusal.value)
@@ -41,18 +47,18 @@ def test_a_picture_that_cannot_be_answered_says_why(kind):
 
 def test_nothing_at_all_is_refused():
     with pytest.raises(ImageError, match="empty"):
-        read_pixels(b"")
+        read(b"")
 
 
 def test_transparency_lies_over_white():
     half = Image.new("RGBA", (32, 32), (0, 0, 0, 128))
-    pixels = read_pixels(pictures.encode(half, "PNG"))
+    pixels = read(pictures.encode(half, "PNG"))
     assert set(np.unique(pixels)) == {127}
 
 
 def test_colour_hidden_under_full_transparency_does_not_shine_through():
     hidden = Image.new("RGBA", (64, 64), (255, 0, 0, 0))
-    assert read_pixels(pictures.encode(hidden, "PNG")).min() == 255
+    assert read(pictures.encode(hidden, "PNG")).min() == 255
 
 
 def test_only_formats_that_start_no_other_program_are_read():
@@ -65,6 +71,25 @@ def test_orientation_and_cropping_commute():
     tall.paste(pictures.photo(), (3, 30))
     exif = Image.Exif()
     exif[pictures.ORIENTATION] = 6
-    by_exif = read_pixels(pictures.encode(tall, "PNG", exif=exif))
-    by_hand = read_pixels(pictures.encode(tall.transpose(Image.Transpose.ROTATE_270), "PNG"))
+    by_exif = read(pictures.encode(tall, "PNG", exif=exif))
+    by_hand = read(pictures.encode(tall.transpose(Image.Transpose.ROTATE_270), "PNG"))
     assert np.abs(by_exif.astype(int) - by_hand.astype(int)).max() <= 1
+
+
+def test_a_small_picture_is_enlarged_as_training_enlarges_it(expected):
+    pixels = read_pixels(pictures.LOSSLESS["png"](), side=128, detail=64)
+    enlarged = resized(torch.from_numpy(expected.copy())[None], 128)[0].numpy()
+    assert pixels.shape == (3, 128, 128)
+    assert np.abs(pixels - enlarged).max() <= 1
+
+
+def test_a_large_picture_has_no_more_detail_than_is_asked_for():
+    sharp = Image.fromarray(np.indices((512, 512)).sum(0).astype(np.uint8) // 4 % 2 * 255)
+    fine = read_pixels(pictures.encode(sharp, "PNG"), side=128, detail=128)
+    soft = read_pixels(pictures.encode(sharp, "PNG"), side=128, detail=32)
+    assert fine.std() > 5 * soft.std()
+
+
+@pytest.mark.parametrize("kind", pictures.CLOSE)
+def test_every_guise_has_the_side_that_is_asked_for(kind):
+    assert read_pixels(pictures.CLOSE[kind](), side=96, detail=64).shape == (3, 96, 96)

@@ -31,7 +31,7 @@ def test_missing_weights_are_named(tmp_path):
         load_network(Manifest.read(), tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("name", ["version", "sha256", "network", "calibration", "scope"])
+@pytest.mark.parametrize("name", ["version", "sha256", "input", "calibration", "scope"])
 def test_a_manifest_that_lacks_something_says_what(tmp_path, name):
     document = json.loads(MANIFEST_PATH.read_text())
     del document[name]
@@ -47,3 +47,11 @@ def test_a_damaged_manifest_is_refused(tmp_path, text):
     path.write_text(text)
     with pytest.raises(WeightsError, match=r"manifest\.json"):
         Manifest.read(path)
+
+
+@pytest.mark.parametrize("change", [{"name": "NoSuchNet"}, {"name": None}, {"variant": 9, "side": 128}, {"side": 100}])
+def test_a_manifest_of_an_unknown_network_is_refused(change):
+    document = json.loads(MANIFEST_PATH.read_text())
+    document["network"] = {"name": "EfficientNetLite", "variant": 0, "side": 128} | change
+    with pytest.raises(WeightsError, match="no network of this project"):
+        load_network(Manifest.of(document, "manifest.json"))

@@ -1,7 +1,11 @@
 """Small data that looks like CIFAR-10: ten classes that a small network tells apart in a few steps."""
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from training.data import Cifar10, Split
 
@@ -30,4 +34,18 @@ def npz(tmp_path_factory):
     images = {f"{name}_images": part.images for name, part in parts.items()}
     labels = {f"{name}_labels": part.labels for name, part in parts.items()}
     np.savez(path, **images, **labels)
+    return path
+
+
+@pytest.fixture(scope="session")
+def photographs_zip(tmp_path_factory):
+    """A zip file as people have them: pictures of several sizes in folders, and a text between them."""
+    path = tmp_path_factory.mktemp("photographs") / "photographs.zip"
+    rng = np.random.default_rng(6)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("README.txt", "not a picture")
+        for index in range(12):
+            buffer = io.BytesIO()
+            Image.fromarray(rng.integers(0, 256, (64 + index, 80, 3), dtype=np.uint8)).save(buffer, "JPEG")
+            archive.writestr(f"things/{index}.jpg", buffer.getvalue())
     return path

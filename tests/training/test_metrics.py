@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.metrics import calibration_error, fit_temperature, measure
+from training.metrics import auroc, calibration_error, fit_temperature, measure, reliability
 
 
 def test_figures_of_a_small_case_worked_by_hand():
@@ -34,5 +34,16 @@ def test_the_temperature_that_made_the_labels_is_found(temperature):
 
 def test_true_probabilities_have_no_calibration_error_and_overconfident_ones_have():
     logits, labels = drawn(1.0)
-    assert calibration_error(logits, labels) < 0.015
-    assert calibration_error(logits * 4, labels) > 0.1
+    assert calibration_error(reliability(logits, labels), len(labels)) < 0.015
+    assert calibration_error(reliability(logits * 4, labels), len(labels)) > 0.1
+
+
+def test_bins_hold_every_picture_and_rise_in_confidence():
+    bins = reliability(*drawn(1.0))
+    assert sum(count for count, _, _ in bins) == 20_000
+    assert max(count for count, _, _ in bins) - min(count for count, _, _ in bins) <= 1
+    assert [confidence for _, confidence, _ in bins] == sorted(confidence for _, confidence, _ in bins)
+
+
+def test_auroc_is_the_share_of_pairs_in_order():
+    assert auroc(torch.tensor([3.0, 1.0]), torch.tensor([2.0, 0.0])) == 0.75

@@ -1,6 +1,5 @@
-"""Train the compact network from nothing; `make train` runs this and then publish.py.
+"""What every recipe's run does: train epoch by epoch, validate, keep what is needed to resume and to draw curves.
 
-The manifest beside the weights (model/manifest.json) states what a run of the shipped settings took and reached.
 Ctrl-C or SIGTERM stops after the current step and the same command resumes there. A run's folder holds
 
     settings.json    what was resolved and by which code
@@ -12,26 +11,27 @@ Ctrl-C or SIGTERM stops after the current step and the same command resumes ther
 import json
 import signal
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.network import WhitenedConvNet, channels_last
-from training.augment import Augmenter, generator_for
+from model.classifier import class_logits
+from model.network import Network, channels_last
+from training.augment import generator_for
 from training.data import Cifar10, DataError, Split
-from training.muon import Muon
 from training.provenance import provenance
 from training.settings import Settings
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 
 
 class ResumeError(Exception):
@@ -50,87 +50,75 @@ class Progressed:
     epochs: list[dict[str, float]] = field(default_factory=list)
 
 
-def build(settings: Settings) -> WhitenedConvNet:
-    """Make the settings' network, untrained."""
-    first, second, third = settings.widths
-    network = WhitenedConvNet((first, second, third))
-    channels_last(network)
-    return network
+class Training(ABC):
+    """One run: network, optimisers, data and how far it has come. A recipe says how one step is made."""
 
+    recipe: ClassVar[str]
 
-def tensors(split: Split) -> tuple[Tensor, Tensor]:
-    """Give pictures, uint8 (N, 3, 32, 32), and class indices, int64 (N,)."""
-    return torch.from_numpy(split.images).permute(0, 3, 1, 2), torch.from_numpy(split.labels).long()
-
-
-@torch.inference_mode()
-def logits_of(network: nn.Module, images: Tensor, batch_size: int = 500) -> Tensor:
-    """Run the network over `images` in evaluation mode and bfloat16: float32 logits, shape (N, 10)."""
-    network.eval()
-    parts = []
-    for batch in torch.split(images, batch_size):
-        with torch.autocast("cpu", torch.bfloat16):
-            parts.append(network(batch.contiguous(memory_format=torch.channels_last)).float())
-    return torch.cat(parts)
-
-
-def loss_and_accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Give mean cross-entropy in nats and the share answered right."""
-    logits = logits_of(network, images)
-    return F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).float().mean().item()
-
-
-class Training:
-    """One run: network, optimisers, data and how far it has come."""
-
-    def __init__(self, settings: Settings, data: Cifar10) -> None:
+    def __init__(self, settings: Settings, data: Cifar10, network: Network) -> None:
         self.settings = settings
+        self.data = data
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.images, self.labels = tensors(data.train)
         if settings.limit:
             self.images, self.labels = self.images[: settings.limit], self.labels[: settings.limit]
         if len(self.images) < settings.batch_size:
             raise DataError(f"a batch of {settings.batch_size} needs more than {len(self.images)} training pictures")
-        self.validation = tensors(data.validation)
         self.steps_per_epoch = len(self.images) // settings.batch_size  # the rest has its turn in other epochs
         self.progressed = Progressed()
+        self.network = network.to(self.device)
+        channels_last(self.network)
+        self.optimizers: list[torch.optim.Optimizer] = []
 
-        torch.manual_seed(settings.seed)
-        self.network = build(settings)
-        self.network.init_whitening(self.images[:5_000])
-        self.augmenter = Augmenter(self.images, shift=settings.shift, cutout=settings.cutout, seed=settings.seed)
-        self.optimizers = self._optimizers()
-        self.base_lrs = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
+    @abstractmethod
+    def learn(self, indices: Tensor) -> tuple[float, int]:
+        """Take one step on the pictures at `indices`; give the summed loss without smoothing, and how many were right.
 
-    def _optimizers(self) -> list[torch.optim.Optimizer]:
-        """Muon for the filters, SGD for everything with one dimension and for the last layer."""
-        settings, network = self.settings, self.network
-        # SGD multiplies decay by the learning rate; dividing here makes it a share of the weight a step.
-        decay = settings.weight_decay * settings.batch_size
-        biases = [p for n, p in network.named_parameters() if ".norm" in n and p.requires_grad]
-        groups: list[dict[str, Any]] = [
-            {"params": [network.whiten.bias], "lr": settings.bias_lr, "weight_decay": decay / settings.bias_lr},
-            {"params": biases, "lr": settings.bias_lr, "weight_decay": decay / settings.bias_lr},
-            {"params": [network.head.weight], "lr": settings.head_lr, "weight_decay": decay / settings.head_lr},
-        ]
-        filters = [p for p in network.blocks.parameters() if p.ndim == 4]
-        return [
-            torch.optim.SGD(groups, lr=settings.head_lr, momentum=settings.momentum, nesterov=True),
-            Muon(filters, lr=settings.conv_lr, momentum=settings.conv_momentum),
-        ]
+        The learning rate and every random draw may depend on settings and progress alone, so that a resumed run is the
+        same run.
+        """
 
-    def _set_learning_rates(self) -> None:
-        """Fall linearly to zero over the run; the first layer's bias does so over its own few epochs and stays."""
-        step = self.progressed.epoch * self.steps_per_epoch + self.progressed.step
-        remaining = 1 - step / (self.settings.epochs * self.steps_per_epoch)
-        for optimizer, lrs in zip(self.optimizers, self.base_lrs, strict=True):
-            for group, lr in zip(optimizer.param_groups, lrs, strict=True):
-                group["lr"] = lr * remaining
-        whiten_steps = self.settings.whiten_bias_epochs * self.steps_per_epoch
-        self.optimizers[0].param_groups[0]["lr"] = self.base_lrs[0][0] * max(0.0, 1 - step / max(1, whiten_steps))
-        # Without a gradient for it none need be computed for the largest activations of all: 4 % of the time.
-        bias = self.network.whiten.bias
-        assert bias is not None
-        bias.requires_grad_(step < whiten_steps)
+    def side(self, epoch: int) -> int:  # noqa: ARG002
+        """Give the side, in pixels, of the pictures that the network sees in an epoch's training."""
+        return self.network.side
+
+    def validation_side(self, epoch: int) -> int:  # noqa: ARG002
+        """Give the side, in pixels, of the pictures that it is validated with after an epoch."""
+        return self.network.side
+
+    @property
+    def detail(self) -> int:
+        """Side, in pixels, that larger pictures are shrunk to when the result serves."""
+        return self.network.side
+
+    def kept(self) -> Network:
+        """Give the network whose weights are validated and kept."""
+        return self.network
+
+    def tidy(self) -> None:  # noqa: B027  # most recipes have nothing of the kind
+        """Put the network in order after an epoch, before it is validated."""
+
+    def state(self) -> dict[str, Any]:
+        """Give what the recipe needs to resume besides network, optimisers and progress."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:  # noqa: B027  # most recipes have nothing of the kind
+        """Take up what `state` gave."""
+
+    @property
+    def steps_done(self) -> int:
+        """Steps since the run began."""
+        return self.progressed.epoch * self.steps_per_epoch + self.progressed.step
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return self.settings.epochs * self.steps_per_epoch
+
+    def work(self, epoch: int, step: int = 0) -> int:
+        """Give the pixels that a picture's channel has had before `step` of `epoch`: the time goes with them."""
+        before = sum(self.side(earlier) ** 2 for earlier in range(epoch)) * self.steps_per_epoch
+        return before + (self.side(epoch) ** 2 * step if step else 0)
 
     def step(self) -> None:
         """Train on one batch."""
@@ -139,31 +127,18 @@ class Training:
             progressed.loss_sum, progressed.correct = 0.0, 0
         order = torch.randperm(len(self.images), generator=generator_for(settings.seed, progressed.epoch))
         indices = order[progressed.step * settings.batch_size :][: settings.batch_size]
-        batch = self.augmenter.batch(indices, epoch=progressed.epoch, step=progressed.step)
-        labels = self.labels[indices]
-
-        self._set_learning_rates()
         self.network.train()
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = self.network(batch.contiguous(memory_format=torch.channels_last)).float()
-        # Summed, not averaged: the learning rates of SGD are for each picture, whatever the batch size.
-        loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing, reduction="sum")
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.network.symmetrize_gradients()
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
-
-        progressed.loss_sum += F.cross_entropy(logits.detach(), labels, reduction="sum").item()
-        progressed.correct += int((logits.argmax(1) == labels).sum())
+        loss_sum, correct = self.learn(indices)
+        progressed.loss_sum += loss_sum
+        progressed.correct += correct
         progressed.step += 1
 
     def finish_epoch(self) -> dict[str, float]:
         """Validate, note the epoch's figures and keep its weights."""
         progressed = self.progressed
-        self.network.symmetrize()  # the optimisers keep the halves alike but for rounding
+        self.tidy()
         seen = self.steps_per_epoch * self.settings.batch_size
-        validation_loss, validation_accuracy = loss_and_accuracy(self.network, *self.validation)
+        validation_loss, validation_accuracy = self.loss_and_accuracy(self.data.validation, progressed.epoch)
         figures = {
             "epoch": progressed.epoch + 1,
             "train_loss": progressed.loss_sum / seen,
@@ -174,16 +149,28 @@ class Training:
         progressed.epochs.append(figures)
         progressed.epoch += 1
         progressed.step = 0
-        save_weights(self.network, self.settings.run / "epochs" / f"{progressed.epoch:03}.safetensors")
+        save_weights(self.kept(), self.epoch_weights(progressed.epoch))
         return figures
+
+    def loss_and_accuracy(self, split: Split, epoch: int) -> tuple[float, float]:
+        """Give mean cross-entropy in nats and the share answered right, at the side that goes with an epoch."""
+        images, labels = tensors(split)
+        logits = class_logits(outputs_of(self.kept(), images, self.validation_side(epoch)))
+        return F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).float().mean().item()
+
+    def epoch_weights(self, number: int) -> Path:
+        """Name the file of the weights after so many epochs."""
+        return self.settings.run / "epochs" / f"{number:03}.safetensors"
 
     def save(self) -> None:
         """Write what a later sitting needs; a stop in the middle of writing leaves the previous state whole."""
         state = {
             "format": STATE_FORMAT,
+            "recipe": self.recipe,
             "settings": self.settings.as_json(),
             "network": self.network.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "recipe_state": self.state(),
             "progressed": vars(self.progressed),
         }
         path = self.settings.run / "state.pt"
@@ -195,24 +182,50 @@ class Training:
         """Take up the state in the run's folder; False where there is none.
 
         Raises:
-            ResumeError: it was made with other settings.
+            ResumeError: it was made with other settings or by another recipe.
         """
         path = self.settings.run / "state.pt"
         if not path.exists():
             return False
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location=self.device)
         wanted = self.settings.as_json()
-        if state["format"] != STATE_FORMAT or state["settings"] != wanted:
+        if state["format"] != STATE_FORMAT or state["recipe"] != self.recipe or state["settings"] != wanted:
             changed = [name for name in wanted if state["settings"].get(name) != wanted[name]]
             raise ResumeError(
-                f"{self.settings.run} holds a run with other settings ({', '.join(changed) or 'format'}). "
+                f"{self.settings.run} holds a run with other settings ({', '.join(changed) or 'format or recipe'}). "
                 "Give --run another folder, or delete this one to start anew."
             )
         self.network.load_state_dict(state["network"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
+        self.load_state(state["recipe_state"])
         self.progressed = Progressed(**state["progressed"])
         return True
+
+
+def tensors(split: Split) -> tuple[Tensor, Tensor]:
+    """Give pictures, uint8 (N, 3, 32, 32), and class indices, int64 (N,)."""
+    return torch.from_numpy(split.images).permute(0, 3, 1, 2), torch.from_numpy(split.labels).long()
+
+
+def resized(images: Tensor, side: int) -> Tensor:
+    """Bring pixels, shape (N, 3, H, W), to `side` as `model.images` does, but for its rounding to whole numbers."""
+    if images.shape[-1] == side:
+        return images
+    return F.interpolate(images.float(), (side, side), mode="bilinear", antialias=True)
+
+
+@torch.inference_mode()
+def outputs_of(network: Network, images: Tensor, side: int, batch_size: int = 250) -> Tensor:
+    """Run the network over `images` in evaluation mode and bfloat16: float32 outputs on the CPU, (N, 10) or (N, 11)."""
+    device = next(network.parameters()).device
+    network.eval()
+    parts = []
+    for batch in torch.split(images, batch_size):
+        pixels = resized(batch.to(device), side).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16):
+            parts.append(network(pixels).float().cpu())
+    return torch.cat(parts)
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
@@ -248,47 +261,47 @@ class StopRequest:
         self.wanted = True
 
 
-def train(settings: Settings, data: Cifar10, console: Console) -> bool:
+def train(training: Training, console: Console) -> bool:
     """Train until done or asked to stop; True when done.
 
     Raises:
         ResumeError: the run's folder holds another run.
-        DataError: there are too few pictures.
     """
-    training = Training(settings, data)
+    settings = training.settings
     resumed = training.resume()
     if not resumed:
-        write_json(settings.run / "settings.json", {"settings": settings.as_json(), "made_by": provenance()})
+        made = {"recipe": training.recipe, "settings": settings.as_json(), "made_by": provenance()}
+        write_json(settings.run / "settings.json", made)
     progressed = training.progressed
-    total = settings.epochs * training.steps_per_epoch
-    done = progressed.epoch * training.steps_per_epoch + progressed.step
-    if resumed and done < total:
+    total = training.work(settings.epochs)
+    if resumed and progressed.epoch < settings.epochs:
         console.print(f"resuming {settings.run} in epoch {progressed.epoch + 1}, step {progressed.step}")
     columns = (
         TextColumn("epoch {task.fields[epoch]}/" + str(settings.epochs)),
         BarColumn(),
-        MofNCompleteColumn(),
+        TaskProgressColumn(),
         TextColumn("loss {task.fields[loss]:.3f}"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     with StopRequest() as stop, Progress(*columns, console=console, speed_estimate_period=120) as progress:
-        task = progress.add_task(
-            "", total=total, completed=done, epoch=min(progressed.epoch + 1, settings.epochs), loss=0
-        )
+        done = training.work(progressed.epoch, progressed.step)
+        epoch = min(progressed.epoch + 1, settings.epochs)
+        task = progress.add_task("", total=total, completed=done, epoch=epoch, loss=0)
         while progressed.epoch < settings.epochs and not stop.wanted:
             started = time.perf_counter()
             training.step()
             progressed.seconds += time.perf_counter() - started
             loss = progressed.loss_sum / (progressed.step * settings.batch_size)
-            progress.update(task, advance=1, epoch=progressed.epoch + 1, loss=loss)
+            done = training.work(progressed.epoch, progressed.step)
+            progress.update(task, completed=done, epoch=progressed.epoch + 1, loss=loss)
             if progressed.step == training.steps_per_epoch:
                 started = time.perf_counter()
                 figures = training.finish_epoch()
                 progressed.seconds += time.perf_counter() - started
                 training.save()
-                left = progressed.seconds / progressed.epoch * (settings.epochs - progressed.epoch)
+                left = progressed.seconds * (total / done - 1)
                 console.print(
                     f"epoch {figures['epoch']:>3}  train {figures['train_loss']:.4f} {figures['train_accuracy']:.2%}  "
                     f"validation {figures['validation_loss']:.4f} {figures['validation_accuracy']:.2%}  "

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from model.network import PIXEL_MEAN, PIXEL_STD, WhitenedConvNet, channels_last
+from model.network import channels_last
+from model.whitened_convnet import PIXEL_MEAN, PIXEL_STD, Block, WhitenedConvNet
 from training.muon import Muon
 
 
@@ -100,6 +101,7 @@ def test_a_mirror_image_gets_the_same_answer_before_and_after_training(side):
 def test_the_signal_passes_untrained_filters():
     """Each half's first filters are the identity on the same half of the input."""
     block = WhitenedConvNet((8, 16, 16)).blocks[1]
+    assert isinstance(block, Block)
     for conv in (block.conv1, block.conv2):
         half_in, half_out = conv.in_channels // 2, conv.out_channels // 2
         for channel in range(half_in):

@@ -1,0 +1,25 @@
+"""The networks by name: from a manifest's description to a network and back."""
+
+from typing import Any, Final
+
+from model.efficientnet_lite import EfficientNetLite
+from model.network import Network
+from model.whitened_convnet import WhitenedConvNet
+
+NETWORKS: Final[dict[str, type[Network]]] = {each.__name__: each for each in (WhitenedConvNet, EfficientNetLite)}
+
+
+def build(description: dict[str, Any]) -> Network:
+    """Make an untrained network from a manifest's `network`, which may hold more than it needs.
+
+    Raises:
+        KeyError: it lacks something.
+        ValueError: it names no network or a wrong value.
+    """
+    kind = NETWORKS.get(description["name"])
+    if kind is WhitenedConvNet:
+        first, second, third = description["widths"]
+        return WhitenedConvNet((first, second, third))
+    if kind is EfficientNetLite:
+        return EfficientNetLite(description["variant"], description["side"])
+    raise ValueError(f"there is no network {description['name']!r}; there are {', '.join(NETWORKS)}")

@@ -1,0 +1,57 @@
+import io
+
+import pytest
+import torch
+from rich.console import Console
+
+from model.labels import LABELS
+from tests import pictures
+from training import photographs
+from training.data import DataError
+from training.imagenet import AMBIGUOUS, CLASSES, grouping
+from training.pretrained import imagenet_network, pretrained_network
+
+
+@pytest.fixture
+def console():
+    return Console(file=io.StringIO())
+
+
+def test_a_real_photograph_is_known_and_its_answer_kept(tmp_path, console, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "one.png").write_bytes(pictures.encode(pictures.large(pictures.photo(), 64), "PNG"))
+    first = photographs.load(tmp_path / "photos", tmp_path, console)
+    assert first.pixels.shape == (1, 3, 64, 64)
+    assert first.targets.sum(1) == pytest.approx(1)
+    assert LABELS[first.targets[0, :10].argmax()] == pictures.PHOTO_LABEL
+
+    monkeypatch.setattr(photographs, "_ask", None)  # must not be needed again
+    assert torch.equal(photographs.load(tmp_path / "photos", tmp_path, console).targets, first.targets)
+
+
+def test_a_folder_without_pictures_is_said(tmp_path, console):
+    with pytest.raises(DataError, match="no picture"):
+        photographs.load(tmp_path, tmp_path, console)
+    with pytest.raises(DataError, match="no folder or zip file"):
+        photographs.load(tmp_path / "nowhere", tmp_path, console)
+
+
+def test_no_imagenet_class_stands_for_two_things():
+    listed = [index for group in CLASSES.values() for index in group] + list(AMBIGUOUS)
+    assert len(listed) == len(set(listed))
+    assert grouping().sum(1).tolist() == [1.0] * 1000
+
+
+def test_the_pretrained_last_layer_averages_the_rows_of_its_classes():
+    source, network = imagenet_network(0, 64), pretrained_network(0, 64)
+    pixels = torch.randint(0, 256, (3, 3, 64, 64), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        thousand, eleven = source(pixels), network.eval()(pixels)
+    for column, label in enumerate(LABELS):
+        if label != "deer":
+            assert torch.allclose(eleven[:, column], thousand[:, list(CLASSES[label])].mean(1), atol=1e-4)
+
+
+def test_there_are_weights_of_two_variants_only():
+    with pytest.raises(ValueError, match="0, 2"):
+        imagenet_network(1, 64)

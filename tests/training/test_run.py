@@ -1,0 +1,240 @@
+"""The whole recipe on small data: train, stop, resume, publish, evaluate."""
+
+import io
+import json
+import signal
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from model.classifier import Classifier
+from model.manifest import Manifest, load_network, sha256_of
+from training import evaluate, publish, run
+from training.__main__ import prepare
+from training.compact import CompactSettings, CompactTraining
+from training.data import DataError
+from training.finetune import FinetuneSettings, FinetuneTraining
+
+
+@pytest.fixture
+def console():
+    return Console(file=io.StringIO())
+
+
+@pytest.fixture
+def compact(tmp_path):
+    return CompactSettings(
+        run=tmp_path / "run",
+        epochs=3,
+        batch_size=20,
+        widths=(8, 16, 16),
+        shift=2,
+        threads=1,
+        install="never",
+    )
+
+
+@pytest.fixture
+def served(tmp_path, photographs_zip):
+    return FinetuneSettings(
+        run=tmp_path / "run",
+        photographs=photographs_zip,
+        sides=(32, 64),
+        epochs=2,
+        side_epochs=(1, 1),
+        batch_size=20,
+        photograph_batch=4,
+        average=0.8,
+        threads=1,
+        install="never",
+    )
+
+
+@pytest.fixture(params=["compact", "served"])
+def settings(request):
+    return request.getfixturevalue(request.param)
+
+
+def start(settings, data, console):
+    if isinstance(settings, FinetuneSettings):
+        return FinetuneTraining(settings, data, console)
+    return CompactTraining(settings, data)
+
+
+def weights(folder, epoch):
+    return load_file(folder / "epochs" / f"{epoch:03}.safetensors")
+
+
+def test_it_learns_what_is_easy(settings, tiny, console):
+    more: dict[str, Any] = {"epochs": 6}
+    if isinstance(settings, FinetuneSettings):
+        more = {"epochs": 4, "side_epochs": (1, 3), "lr": 2e-3}
+    assert run.train(start(replace(settings, **more), tiny, console), console)
+    rows = json.loads((settings.run / "progress.json").read_text())
+    assert [row["epoch"] for row in rows] == list(range(1, more["epochs"] + 1))
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+    assert rows[-1]["validation_accuracy"] > 0.5
+
+
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(settings, tiny, console, tmp_path, monkeypatch):
+    assert run.train(start(settings, tiny, console), console)
+
+    stopped = replace(settings, run=tmp_path / "stopped")
+    steps = 0
+    step = run.Training.step
+
+    def interrupted(self):
+        nonlocal steps
+        step(self)
+        steps += 1
+        if steps == 14:  # in the middle of the second epoch, which has ten steps
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(run.Training, "step", interrupted)
+    assert not run.train(start(stopped, tiny, console), console)
+    assert json.loads((stopped.run / "progress.json").read_text())[-1]["epoch"] == 1
+    torch.rand(7)  # nothing may depend on the state of the global generator
+    assert run.train(start(stopped, tiny, console), console)
+
+    for name, value in weights(settings.run, settings.epochs).items():
+        assert torch.equal(value, weights(stopped.run, settings.epochs)[name]), name
+    assert (settings.run / "progress.json").read_text() == (stopped.run / "progress.json").read_text()
+
+
+def test_a_finished_run_is_left_as_it_is(compact, tiny, console):
+    run.train(start(compact, tiny, console), console)
+    before = (compact.run / "epochs" / "003.safetensors").stat().st_mtime_ns
+    assert run.train(start(compact, tiny, console), console)
+    assert (compact.run / "epochs" / "003.safetensors").stat().st_mtime_ns == before
+
+
+def test_other_settings_do_not_continue_a_run(compact, tiny, console):
+    run.train(start(replace(compact, epochs=1), tiny, console), console)
+    with pytest.raises(run.ResumeError, match="epochs"):
+        run.train(start(compact, tiny, console), console)
+
+
+def test_another_recipe_does_not_continue_a_run(compact, served, tiny, console):
+    run.train(start(replace(compact, epochs=1), tiny, console), console)
+    with pytest.raises(run.ResumeError):
+        run.train(start(served, tiny, console), console)
+
+
+def test_too_few_pictures_for_a_batch_are_said(settings, tiny, console):
+    with pytest.raises(DataError, match="201"):
+        start(replace(settings, batch_size=201), tiny, console)
+
+
+def test_settings_are_saved_beside_the_results(compact, tiny, console):
+    run.train(start(replace(compact, epochs=1), tiny, console), console)
+    saved = json.loads((compact.run / "settings.json").read_text())
+    assert saved["recipe"] == "compact"
+    assert saved["settings"]["widths"] == [8, 16, 16]
+    assert {"commit", "python", "libraries", "hardware"} == set(saved["made_by"])
+
+
+def test_the_kept_weights_are_an_average(served, tiny, console):
+    training = start(replace(served, average=0.9), tiny, console)
+    before = training.network.classifier.weight.detach().clone()
+    run.train(training, console)
+    kept, last = (each.classifier.weight.detach() for each in (training.kept(), training.network))
+    assert not torch.equal(kept, last)
+    assert (kept - before).norm() < (last - before).norm()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compact", "--epochs", "3x"],
+        ["compact", "--no-such", "1"],
+        ["compact", "--epochs", "0"],
+        ["compact", "--widths", "1", "2"],
+        ["compact", "--install", "maybe"],
+        ["served", "--side-epochs", "1", "1"],
+    ],
+)
+def test_a_wrong_setting_ends_with_a_sentence(arguments, console, capsys):
+    with pytest.raises(SystemExit) as end:
+        prepare(arguments[0], arguments[1:], console)
+    assert end.value.code == 2
+    assert "error:" in capsys.readouterr().err
+
+
+@pytest.fixture
+def published(compact, tiny, console, tmp_path, monkeypatch):
+    """A run that is installed into folders of its own."""
+    served = {"WEIGHTS_PATH": tmp_path / "weights.safetensors", "MANIFEST_PATH": tmp_path / "manifest.json"}
+    for module in (publish, evaluate):
+        for name, path in served.items():
+            monkeypatch.setattr(module, name, path)
+        monkeypatch.setattr(module, "PLOTS_FOLDER", tmp_path / "plots")
+    read = Manifest.read
+    monkeypatch.setattr(Manifest, "read", lambda path=served["MANIFEST_PATH"]: read(path))
+    training = start(replace(compact, install="better"), tiny, console)
+    run.train(training, console)
+    publish.publish(training, console)
+    return training, served
+
+
+def test_publishing_leaves_manifest_weights_and_plots(published, tmp_path):
+    _, served = published
+    document = json.loads(served["MANIFEST_PATH"].read_text())
+    assert document["sha256"] == sha256_of(served["WEIGHTS_PATH"])
+    assert document["metrics"]["test"]["pictures"] == 100
+    assert document["training"]["settings"]["epochs"] == 3
+    assert document["training"]["seconds"] >= 0
+    assert document["network"]["multiply_accumulates"] > 0
+    assert {"train_loss", "validation_accuracy", "test_loss", "test_accuracy"} < set(document["history"][-1])
+    assert len(document["scope"]["quantiles"]) == 201
+    assert 0.03 <= document["metrics"]["validation"]["refused"] <= 0.07
+    plots = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert plots == {"loss.png", "accuracy.png", "confusion-matrix.png", "f1-by-class.png", "calibration.png"}
+
+
+def test_a_worse_run_does_not_replace_the_served_weights(published, console):
+    training, served = published
+    document = json.loads(served["MANIFEST_PATH"].read_text())
+    document["metrics"]["validation"]["accuracy"] = 1.01
+    served["MANIFEST_PATH"].write_text(json.dumps(document))
+    before = served["MANIFEST_PATH"].read_text()
+    publish.publish(training, console)
+    assert served["MANIFEST_PATH"].read_text() == before
+    training.settings = replace(training.settings, install="always")
+    publish.publish(training, console)
+    assert served["MANIFEST_PATH"].read_text() != before
+
+
+def test_evaluating_again_gives_the_same_bytes(published, tiny, tmp_path, monkeypatch):
+    _, served = published
+    files = [served["MANIFEST_PATH"], *(tmp_path / "plots").iterdir()]
+    before = [path.read_bytes() for path in files]
+    monkeypatch.setattr(evaluate, "load", lambda _: tiny)
+    monkeypatch.setattr("sys.argv", ["evaluate"])
+    evaluate.main()
+    assert [path.read_bytes() for path in files] == before
+
+
+def test_weights_that_are_not_the_manifests_are_said_loudly_and_nothing_is_written(published, tiny, monkeypatch):
+    _, served = published
+    served["WEIGHTS_PATH"].write_bytes(served["WEIGHTS_PATH"].read_bytes() + b"\x00")
+    before = served["MANIFEST_PATH"].read_text()
+    monkeypatch.setattr(evaluate, "load", lambda _: tiny)
+    monkeypatch.setattr("sys.argv", ["evaluate"])
+    with pytest.raises(SystemExit, match=r"(?s)!!!!.*SHA-256.*Nothing was written"):
+        evaluate.main()
+    assert served["MANIFEST_PATH"].read_text() == before
+
+
+def test_the_served_recipe_leaves_a_manifest_that_serves(served, tiny, console, tmp_path):
+    training = start(replace(served, epochs=1, sides=(64,), side_epochs=(1,)), tiny, console)
+    run.train(training, console)
+    publish.publish(training, console)
+    manifest = Manifest.read(served.run / "manifest.json")
+    network = load_network(manifest, served.run / "weights.safetensors")
+    assert network.describe() == {"variant": 0, "side": 64}
+    [answer] = Classifier(network, manifest).answers(torch.zeros(1, 11))
+    assert len(answer["scores"]) == 10

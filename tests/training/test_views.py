@@ -1,0 +1,67 @@
+import pytest
+import torch
+
+from training.augment import generator_for
+from training.run import resized
+from training.views import Views
+
+STILL = {"zoom": 1.0, "stretch": 1.0, "shift": 0.0, "turn": 0.0, "colour": 0.0, "noise": 0.0, "cutout": 0.0}
+
+
+@pytest.fixture
+def images():
+    return torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def view(images, side=32, seed=1, **changes):
+    return Views(**(STILL | changes))(images, side, generator_for(seed))
+
+
+def test_a_still_view_is_the_picture_as_it_is_served_or_its_mirror_image(images):
+    served = resized(images, 64)
+    for shown, image in zip(view(images, side=64), served, strict=True):
+        assert min((shown - image).abs().max(), (shown - image.flip(-1)).abs().max()) < 0.01
+
+
+def test_both_sides_are_shown(images):
+    mirrored = [
+        torch.allclose(shown, image.flip(-1).float(), atol=0.01)
+        for shown, image in zip(view(images), images, strict=True)
+    ]
+    assert 0 < sum(mirrored) < len(mirrored)
+
+
+@pytest.mark.parametrize("change", [{"zoom": 1.5}, {"stretch": 1.5}, {"shift": 0.2}, {"turn": 30.0}])
+def test_each_movement_moves(images, change):
+    assert (view(images, **change) - view(images)).abs().mean() > 5
+
+
+def test_a_shift_shows_the_picture_somewhere_else(images):
+    """With reflection at the border the mean of a flat picture stays, and no view leaves the range of its pixels."""
+    flat = torch.full_like(images, 90)
+    assert torch.allclose(view(flat, zoom=1.5, shift=0.3, turn=45.0), flat.float(), atol=0.01)
+
+
+def test_colours_change_and_stay_pixels(images):
+    shown = view(images, colour=0.5)
+    assert (shown - view(images)).abs().mean() > 3
+    assert shown.min() >= 0
+    assert shown.max() <= 255
+
+
+def test_noise_has_no_mean_of_its_own(images):
+    grey = torch.full((64, 3, 32, 32), 128, dtype=torch.uint8)
+    shown = view(grey, noise=1.0)
+    assert shown.std() > 5
+    assert shown.mean() == pytest.approx(128, abs=0.5)
+
+
+def test_squares_are_blotted_out_of_some(images):
+    blotted = (view(images, cutout=0.5) != view(images)).any(1).flatten(1).float().mean(1)
+    assert 0 < (blotted > 0).sum() < len(blotted)
+    assert blotted.max() <= 0.26
+
+
+def test_the_same_generator_gives_the_same_views(images):
+    assert torch.equal(Views()(images, 48, generator_for(3)), Views()(images, 48, generator_for(3)))
+    assert not torch.equal(Views()(images, 48, generator_for(3)), Views()(images, 48, generator_for(4)))

@@ -1,0 +1,146 @@
+"""The served recipe: EfficientNet-Lite, retrained from ImageNet's weights.
+
+Three things make it more than plain fine-tuning. Pictures grow over the run, so most steps are cheap. Photographs
+without labels (`--photographs`) are mixed into every batch with a larger ImageNet network's opinion of them as target:
+they keep what the pretrained weights know of sharp pictures and teach the output for none of the ten. And the weights
+that are kept are a moving average over some hundred steps.
+"""
+
+from dataclasses import dataclass
+from math import cos, pi
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from model.classifier import class_logits
+from model.efficientnet_lite import EfficientNetLite
+from model.labels import LABELS
+from model.network import NONE_COLUMN, channels_last
+from training import photographs
+from training.augment import generator_for
+from training.data import Cifar10
+from training.pretrained import pretrained_network
+from training.run import Training
+from training.settings import Settings, knob
+from training.views import Views
+
+
+@dataclass(frozen=True)
+class FinetuneSettings(Settings):
+    """The served recipe's knobs."""
+
+    run: Path = knob(Path("runs/served"), "the run's folder: settings, progress, weights of every epoch", decides=False)
+    photographs: Path = knob(
+        Path("none"), "folder or zip file of photographs without labels; none trains without", decides=False
+    )
+    variant: int = knob(0, "EfficientNet-Lite's variant, 0 or 2")
+    sides: tuple[int, ...] = knob((64, 96, 128), "sides of the pictures, in pixels, each for a part of the epochs")
+    epochs: int = knob(8, "passes over the 45,000 training pictures")
+    side_epochs: tuple[int, ...] = knob((3, 3, 2), "how many epochs each side has")
+    batch_size: int = knob(64, "CIFAR-10 pictures a step")
+    photograph_batch: int = knob(16, "photographs a step")
+    detail: int = knob(64, "side, in pixels, that larger pictures are shrunk to when the network serves")
+    lr: float = knob(6e-4, "AdamW's largest learning rate; rises over the first twentieth, falls to 0 as a cosine")
+    weight_decay: float = knob(0.02, "AdamW's, of filters and the last layer's weights")
+    label_smoothing: float = knob(0.05, "share of CIFAR-10's targets that is spread over the ten classes")
+    average: float = knob(0.998, "share of the kept weights that each step leaves as they were")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.sides) != len(self.side_epochs) or sum(self.side_epochs) != self.epochs:
+            raise ValueError(
+                f"side_epochs must have a number for each of the {len(self.sides)} sides and sum to epochs "
+                f"({self.epochs}), not {self.side_epochs}"
+            )
+
+
+class FinetuneTraining(Training):
+    """AdamW on CIFAR-10's pictures and photographs together."""
+
+    recipe = "served"
+    settings: FinetuneSettings
+    network: EfficientNetLite
+
+    def __init__(self, settings: FinetuneSettings, data: Cifar10, console: Console) -> None:
+        torch.manual_seed(settings.seed)
+        super().__init__(settings, data, pretrained_network(settings.variant, settings.sides[-1]))
+        average = get_ema_multi_avg_fn(settings.average)  # type: ignore[no-untyped-call]
+        self.average = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
+        channels_last(self.average)
+        decayed = [p for p in self.network.parameters() if p.ndim > 1]
+        others = [p for p in self.network.parameters() if p.ndim <= 1]
+        groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        self.optimizers = [torch.optim.AdamW(groups, lr=settings.lr, fused=True)]
+        self.views = Views()
+        self.photographs = None
+        if settings.photographs != Path("none"):
+            self.photographs = photographs.load(settings.photographs, settings.run, console)
+        smoothing = settings.label_smoothing
+        self.targets = torch.full((len(LABELS), NONE_COLUMN + 1), smoothing / len(LABELS))
+        self.targets[:, NONE_COLUMN] = 0
+        self.targets[range(len(LABELS)), range(len(LABELS))] += 1 - smoothing
+
+    def side(self, epoch: int) -> int:
+        for side, epochs in zip(self.settings.sides, self.settings.side_epochs, strict=True):
+            if epoch < epochs:
+                return side
+            epoch -= epochs
+        return self.settings.sides[-1]
+
+    def validation_side(self, epoch: int) -> int:
+        return self.side(epoch)
+
+    @property
+    def detail(self) -> int:
+        return self.settings.detail
+
+    def kept(self) -> EfficientNetLite:
+        averaged = self.average.module
+        assert isinstance(averaged, EfficientNetLite)
+        return averaged
+
+    def state(self) -> dict[str, Any]:
+        return self.average.state_dict()
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.average.load_state_dict(state)
+
+    def _learning_rate(self) -> float:
+        done = (self.steps_done + 1) / self.steps
+        return self.settings.lr * min(done / 0.05, (1 + cos(pi * done)) / 2)
+
+    def learn(self, indices: Tensor) -> tuple[float, int]:
+        settings, progressed = self.settings, self.progressed
+        generator = generator_for(settings.seed, progressed.epoch, progressed.step)
+        side = self.side(progressed.epoch)
+        labels = self.labels[indices]
+        pixels = self.views(self.images[indices].to(self.device), side, generator)
+        targets = self.targets[labels]
+        if self.photographs:
+            chosen = torch.randint(0, len(self.photographs), (settings.photograph_batch,), generator=generator)
+            shown = self.photographs.pixels[chosen].to(self.device)
+            # At any sharpness between CIFAR-10's and their own.
+            detail = int(torch.randint(32, photographs.SIDE + 1, (), generator=generator))
+            shown = F.interpolate(shown.float(), (detail, detail), mode="bilinear", antialias=True)
+            pixels = torch.cat([pixels, self.views(shown, side, generator)])
+            targets = torch.cat([targets, self.photographs.targets[chosen]])
+
+        for group in self.optimizers[0].param_groups:
+            group["lr"] = self._learning_rate()
+        torch.manual_seed(hash((settings.seed, self.steps_done)))  # for dropout
+        with torch.autocast(self.device.type, torch.bfloat16):
+            outputs = self.network(pixels.contiguous(memory_format=torch.channels_last)).float()
+        loss = F.cross_entropy(outputs, targets.to(self.device))
+        self.optimizers[0].zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizers[0].step()
+        self.average.update_parameters(self.network)
+
+        logits = class_logits(outputs.detach()[: len(labels)]).cpu()
+        plain = F.cross_entropy(logits, labels, reduction="sum").item()
+        return plain, int((logits.argmax(1) == labels).sum())

@@ -1,0 +1,88 @@
+"""Photographs without labels, which teach the network sharpness, other framing and what is none of the ten.
+
+What they show is asked of a larger network trained on ImageNet, once; its answers are kept beside the run.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from model.images import ImageError, read_pixels
+from model.network import NONE_COLUMN
+from training.data import DataError
+from training.imagenet import grouping
+from training.pictures import files_in
+from training.pretrained import imagenet_network
+from training.run import outputs_of
+
+SIDE: Final = 64
+"""Photographs are kept at so many pixels of height and width."""
+
+TEACHER: Final = {"variant": 2, "side": 160}
+MOST_AMBIGUOUS: Final = 0.25
+"""Photographs with more of the teacher's probability on classes that say neither yes nor no are left out."""
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """Pixels, uint8 (N, 3, SIDE, SIDE), and for each the probability of each of the ten and of none, (N, 11)."""
+
+    pixels: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+def load(path: Path, cache: Path, console: Console) -> Photographs:
+    """Read every picture in a folder or zip file, and what the teacher finds in it.
+
+    Raises:
+        DataError: there is no such folder or zip file, or no picture in it.
+    """
+    pixels = _read(path, console)
+    key = hashlib.sha256(pixels.numpy().tobytes() + json.dumps(TEACHER).encode()).hexdigest()[:16]
+    kept = cache / f"photographs-{key}.safetensors"
+    if kept.exists():
+        probabilities = load_file(kept)["probabilities"]
+    else:
+        probabilities = _ask(pixels, console)
+        cache.mkdir(parents=True, exist_ok=True)
+        save_file({"probabilities": probabilities}, kept)
+    clear = probabilities[:, NONE_COLUMN + 1] <= MOST_AMBIGUOUS
+    targets = probabilities[clear, : NONE_COLUMN + 1]
+    return Photographs(pixels[clear], targets / targets.sum(1, keepdim=True))
+
+
+def _read(path: Path, console: Console) -> Tensor:
+    pictures = []
+    for _, data in track(files_in(path), "reading photographs", console=console, transient=True):
+        try:
+            pictures.append(read_pixels(data, SIDE, SIDE))
+        except ImageError:
+            continue  # a text file beside the pictures, say
+    if not pictures:
+        raise DataError(f"there is no picture in {path}")
+    return torch.from_numpy(np.stack(pictures))
+
+
+def _ask(pixels: Tensor, console: Console) -> Tensor:
+    """Give the teacher's probabilities of the ten, none and ambiguous, shape (N, 12), both ways round averaged."""
+    teacher = imagenet_network(**TEACHER)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    teacher.to(device)
+    parts = []
+    batches = torch.split(pixels, 250)
+    for batch in track(batches, "asking what the photographs show", console=console, transient=True):
+        both = [outputs_of(teacher, side, TEACHER["side"]).softmax(1) for side in (batch, batch.flip(-1))]
+        parts.append((both[0] + both[1]) / 2)
+    return torch.cat(parts) @ grouping()

@@ -1,0 +1,81 @@
+"""Augmentation for fine-tuning: one random affine view of each picture, straight at the network's resolution.
+
+Cropping, scaling, turning and mirroring happen in the one interpolation that brings a small picture to the network's
+side, so nothing is blurred twice. Works on any device; every random draw comes from the generator that is passed in.
+"""
+
+from dataclasses import dataclass
+from math import log, pi
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Views:
+    """How much pictures are varied."""
+
+    zoom: float = 1.3  # largest factor of magnification or reduction
+    stretch: float = 1.1  # largest factor of width over height
+    shift: float = 0.1  # largest shift, as a share of the side
+    turn: float = 12.0  # largest rotation in degrees, of half of the pictures
+    colour: float = 0.3  # largest change of brightness, contrast and saturation, as a share
+    noise: float = 0.15  # share of pictures with noise
+    cutout: float = 0.4  # largest side of the square blotted out of half of the pictures, as a share of the side
+
+    def __call__(self, images: Tensor, side: int, generator: torch.Generator) -> Tensor:
+        """Give one view of each picture, float32, 0 to 255: (N, 3, H, W) uint8 to (N, 3, side, side)."""
+        pixels = self._warp(images.float(), side, generator)
+        pixels = self._recolour(pixels, generator)
+        pixels = self._add_noise(pixels, generator)
+        return self._blot(pixels, generator).clamp(0, 255)
+
+    def _warp(self, pixels: Tensor, side: int, generator: torch.Generator) -> Tensor:
+        count = len(pixels)
+        across, down, zoom, stretch, turn, turned, mirrored = torch.rand(7, count, generator=generator)
+        zoom = torch.exp((2 * zoom - 1) * log(self.zoom))
+        stretch = torch.exp((stretch - 0.5) * log(self.stretch))
+        angle = (2 * turn - 1) * (self.turn * pi / 180) * (turned < 0.5)
+        flip = torch.where(mirrored < 0.5, -1.0, 1.0)
+        # Rows of the map from the view's coordinates, -1 to 1, to the picture's.
+        rows = [
+            [angle.cos() * flip * zoom * stretch, -angle.sin() * zoom / stretch, (2 * across - 1) * 2 * self.shift],
+            [angle.sin() * flip * zoom * stretch, angle.cos() * zoom / stretch, (2 * down - 1) * 2 * self.shift],
+        ]
+        theta = torch.stack([torch.stack(row, 1) for row in rows], 1).to(pixels.device)
+        grid = F.affine_grid(theta, [count, 3, side, side], align_corners=False)
+        views: Tensor = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+        return views
+
+    def _recolour(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        factors = 1 + self.colour * (2 * torch.rand(3, len(pixels), 1, 1, 1, generator=generator) - 1)
+        brightness, contrast, saturation = factors.to(pixels.device)
+        grey = pixels.mean(1, keepdim=True)
+        pixels = grey + saturation * (pixels - grey)
+        middle = pixels.mean((1, 2, 3), keepdim=True)
+        recoloured: Tensor = (middle + contrast * (pixels - middle)) * brightness
+        return recoloured
+
+    def _add_noise(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        """Add noise to a share of the pictures, of a strength drawn for each."""
+        drawn, strength = torch.rand(2, len(pixels), generator=generator)
+        # Drawn where the pictures are: a GPU would wait for the CPU's normal numbers.
+        there = torch.Generator(pixels.device).manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        chosen = (drawn < self.noise).nonzero().flatten().to(pixels.device)
+        noise = torch.randn((len(chosen), *pixels.shape[1:]), generator=there, device=pixels.device)
+        return pixels.index_add(0, chosen, 30 * strength.to(pixels.device)[chosen].view(-1, 1, 1, 1) * noise)
+
+    def _blot(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        count, _, height, width = pixels.shape
+        drawn, size, across, down = torch.rand(4, count, 1, generator=generator)
+        size = size * self.cutout * (drawn < 0.5)
+
+        def span(length: int, first: Tensor) -> Tensor:
+            places = torch.arange(length) / length
+            first = first * (1 - size)
+            inside: Tensor = (places >= first) & (places < first + size)
+            return inside
+
+        square = span(height, down)[:, None, :, None] & span(width, across)[:, None, None, :]
+        return torch.where(square.to(pixels.device), torch.full((), 127.0, device=pixels.device), pixels)

@@ -1,43 +1,129 @@
 """The REST API."""
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from typing import Any, Final, cast
 
-from flask import Blueprint, Response, current_app, g, jsonify, request
+from flask import Response, current_app, g, jsonify, request
+from flask_openapi3 import APIBlueprint, Tag
+from flask_openapi3.types import ResponseDict
+from pydantic import BaseModel, ValidationError
 
+from gateway import schemas
 from gateway.metrics import Metrics
-from gateway.problems import Problem
+from gateway.problems import KINDS, Problem
 from gateway.settings import Settings
 from gateway.torchserve import Prediction, TorchServe
 from gateway.uploads import Upload, uploads_of
 
-blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
-
 # As many as TorchServe answers in one batch: one large request should not keep all of its workers from others.
-PICTURES_AT_ONCE = 8
+PICTURES_AT_ONCE: Final = 8
+FORMATS: Final = ("JPEG", "PNG", "WebP", "GIF", "BMP", "AVIF")
+LABELS: Final = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-@blueprint.post("/classify")
-def classify() -> Response:
-    """Classify the request's pictures; of several, a bad one has its error in its place."""
-    settings = cast(Settings, current_app.extensions["settings"])
-    uploads = uploads_of(request, settings)
+def responses(answer: type[BaseModel], *statuses: int) -> ResponseDict:
+    """Describe an answer and the problems of these statuses for the OpenAPI document."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    described: ResponseDict = {200: answer}
+    for status in statuses:
+        described[status] = {
+            "description": "; ".join(dict.fromkeys(kind.title for kind in KINDS.values() if kind.status == status)),
+            "content": {"application/problem+json": {"schema": schema}},
+        }
+    return described
+
+
+def _request_body(*, several: bool) -> dict[str, Any]:
+    """Describe the two ways to send pictures."""
+    file = {"type": "string", "format": "binary"}
+    images = {"type": "array", "items": file, "minItems": 1} if several else file
+    form = {"type": "object", "properties": {"image": images}, "required": ["image"]}
+    raw = {media_type: {"schema": file} for media_type in ("application/octet-stream", "image/*")}
+    return {"required": True, "content": {"multipart/form-data": {"schema": form}} | raw}
+
+
+blueprint = APIBlueprint("api", __name__, url_prefix="/api/v1", abp_tags=[Tag(name="Classification")])
+
+
+@blueprint.post(
+    "/classify",
+    operation_id="classify",
+    summary="Say what pictures show",
+    description="Send one or more files in the form field `image`, or one picture as the body. Of several pictures a "
+    "bad one has its error in its place; of a single one the error is the answer.",
+    responses=responses(schemas.Classification, 400, 413, 415, 422, 429, 503, 504),
+    openapi_extensions={"requestBody": _request_body(several=True)},
+)
+def classify(query: schemas.TopK) -> Response:
+    """Classify the request's pictures."""
+    uploads = uploads_of(request, _settings())
     outcomes = classify_all(uploads, g.request_id)
     if len(outcomes) == 1 and isinstance(outcomes[0], Problem):
         raise outcomes[0]
-    predictions = [outcome for outcome in outcomes if isinstance(outcome, Prediction)]
-    model = {
+    results = [_result(upload, outcome, query.top_k) for upload, outcome in zip(uploads, outcomes, strict=True)]
+    return _answer(outcomes, results)
+
+
+@blueprint.post(
+    "/explain",
+    operation_id="explain",
+    summary="Say what a picture shows and which parts of it spoke for that",
+    description="Send one file in the form field `image`, or the picture as the body.",
+    responses=responses(schemas.ExplainedClassification, 400, 413, 415, 422, 429, 503, 504),
+    openapi_extensions={"requestBody": _request_body(several=False)},
+)
+def explain(query: schemas.TopK) -> Response:
+    """Classify one picture and say which of its parts spoke for the class."""
+    uploads = uploads_of(request, _settings())
+    if len(uploads) > 1:
+        raise Problem("one-image-only", count=len(uploads))
+    [outcome] = classify_all(uploads, g.request_id, explain=True)
+    if isinstance(outcome, Problem):
+        raise outcome
+    return _answer([outcome], [_result(uploads[0], outcome, query.top_k)])
+
+
+@blueprint.get(
+    "/model",
+    operation_id="model",
+    summary="Describe the model that answers now",
+    responses=responses(schemas.ModelCard, 429, 503, 504),
+)
+def model() -> Response:
+    """Give the served weights' manifest and the limits of a request."""
+    settings = _settings()
+    served = current_manifest()
+    test = served.answer.get("metrics", {}).get("test", {})
+    card = {
         "name": settings.model_name,
-        "version": predictions[0].version if predictions else None,
-        "sha256": predictions[0].sha256 if predictions else None,
+        "version": served.version,
+        "sha256": served.sha256,
+        "labels": list(LABELS),
+        "accuracy": test.get("accuracy"),
+        "limits": {
+            "max_image_bytes": settings.max_image_bytes,
+            "max_request_bytes": settings.max_request_bytes,
+            "max_images": settings.max_images,
+            "rate_limit": settings.rate_limit or None,
+            "formats": list(FORMATS),
+        },
+        "manifest": served.answer,
     }
-    results = [_result(upload, outcome) for upload, outcome in zip(uploads, outcomes, strict=True)]
-    return jsonify({"request_id": g.request_id, "model": model, "results": results})
+    return jsonify(card)
 
 
-def classify_all(uploads: list[Upload], request_id: str) -> list[Prediction | Problem]:
+def current_manifest() -> Prediction:
+    """Ask TorchServe for the manifest of the weights that answer now.
+
+    Raises:
+        Problem: 503 or 504, it cannot be had.
+    """
+    return cast(TorchServe, current_app.extensions["torchserve"]).manifest(g.request_id)
+
+
+def classify_all(uploads: list[Upload], request_id: str, *, explain: bool = False) -> list[Prediction | Problem]:
     """Have every picture classified, several at once; each gets its prediction or its problem."""
-    settings = cast(Settings, current_app.extensions["settings"])
+    settings = _settings()
     torchserve = cast(TorchServe, current_app.extensions["torchserve"])
     metrics = cast(Metrics, current_app.extensions["metrics"])
 
@@ -45,7 +131,7 @@ def classify_all(uploads: list[Upload], request_id: str) -> list[Prediction | Pr
         try:
             if len(upload.data) > settings.max_image_bytes:
                 raise Problem.too_large(settings.max_image_bytes)
-            prediction = torchserve.predict(upload.data, request_id)
+            prediction = torchserve.predict(upload.data, request_id, explain=explain)
         except Problem as problem:
             metrics.count_problem(problem.kind)
             return problem
@@ -58,7 +144,31 @@ def classify_all(uploads: list[Upload], request_id: str) -> list[Prediction | Pr
         return list(pool.map(one, uploads))
 
 
-def _result(upload: Upload, outcome: Prediction | Problem) -> dict[str, Any]:
+def refuse_parameter(error: ValidationError) -> Response:
+    """Answer for a query parameter that does not fit its type.
+
+    Raises:
+        Problem: always.
+    """
+    parameter = ".".join(map(str, error.errors()[0]["loc"]))
+    raise Problem("invalid-parameter", parameter=parameter, least=1, most=len(LABELS)) from error
+
+
+def _settings() -> Settings:
+    return cast(Settings, current_app.extensions["settings"])
+
+
+def _answer(outcomes: list[Prediction | Problem], results: list[dict[str, Any]]) -> Response:
+    predictions = [outcome for outcome in outcomes if isinstance(outcome, Prediction)]
+    model = {
+        "name": _settings().model_name,
+        "version": predictions[0].version if predictions else None,
+        "sha256": predictions[0].sha256 if predictions else None,
+    }
+    return jsonify({"request_id": g.request_id, "model": model, "results": results})
+
+
+def _result(upload: Upload, outcome: Prediction | Problem, top_k: int) -> dict[str, Any]:
     if isinstance(outcome, Problem):
         return {"filename": upload.filename, "error": outcome.as_dict()}
-    return outcome.answer | {"filename": upload.filename}
+    return outcome.answer | {"filename": upload.filename, "scores": outcome.answer["scores"][:top_k]}

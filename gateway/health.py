@@ -5,12 +5,15 @@ import time
 from pathlib import Path
 from typing import Final, cast
 
-from flask import Blueprint, Response, current_app, g, jsonify
+from flask import Response, current_app, g, jsonify
+from flask_openapi3 import APIBlueprint, Tag
 
+from gateway import schemas
+from gateway.api import responses
 from gateway.problems import Problem
 from gateway.torchserve import TorchServe
 
-blueprint = Blueprint("health", __name__)
+blueprint = APIBlueprint("health", __name__, abp_tags=[Tag(name="Health")])
 
 PROBE_PATH: Final = Path(__file__).parent / "probe.png"
 """What is asked to learn whether a prediction would be answered: tests/photo.jpg, a cat, at 32x32 pixels."""
@@ -21,13 +24,13 @@ PROBE_LIFETIME: Final = 1.0
 _lock = threading.Lock()
 
 
-@blueprint.get("/livez")
+@blueprint.get("/livez", operation_id="live", responses=responses(schemas.Alive))
 def live() -> Response:
     """Say that the process answers; nothing else is asked."""
     return jsonify({"status": "alive"})
 
 
-@blueprint.get("/readyz")
+@blueprint.get("/readyz", operation_id="ready", responses=responses(schemas.Ready, 503, 504))
 def ready() -> Response:
     """Say whether a prediction would be answered, by having one made.
 

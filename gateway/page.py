@@ -1,11 +1,13 @@
-"""The page for people; it works without JavaScript."""
+"""The pages for people; they work without JavaScript."""
 
 import base64
-from typing import cast
+import time
+from typing import Final, cast
 
 from flask import Blueprint, current_app, g, render_template, request
 
-from gateway.api import classify_all
+from gateway import charts
+from gateway.api import classify_all, current_manifest
 from gateway.problems import Problem
 from gateway.settings import Settings
 from gateway.uploads import Upload, uploads_of
@@ -13,31 +15,49 @@ from gateway.uploads import Upload, uploads_of
 blueprint = Blueprint("page", __name__)
 
 # What browsers show; anything else would be a broken picture, and other types have no business in a data URL.
-SHOWN_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/avif")
+SHOWN_TYPES: Final = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/avif")
 
 
 @blueprint.get("/")
 def index() -> str:
     """Show the form."""
-    return render_template("index.html", settings=current_app.extensions["settings"])
+    return render_template("index.html")
 
 
 @blueprint.post("/")
 def classify() -> str:
-    """Show the form with the answer below the picture that was sent.
+    """Show the form with the answers below the pictures that were sent.
 
     Raises:
-        Problem: there is no picture, or it gets no answer; shown on the same page.
+        Problem: there is no picture, or the only one gets no answer; shown on the same page.
     """
+    started = time.perf_counter()
     settings = cast(Settings, current_app.extensions["settings"])
-    upload = uploads_of(request, settings)[0]
-    outcome = classify_all([upload], g.request_id)[0]
-    if isinstance(outcome, Problem):
-        raise outcome
-    picture = None if "without-picture" in request.form else _data_url(upload)
-    return render_template(
-        "index.html", settings=settings, filename=upload.filename, picture=picture, answer=outcome.answer
-    )
+    uploads = uploads_of(request, settings)
+    outcomes = classify_all(uploads, g.request_id)
+    if len(outcomes) == 1 and isinstance(outcomes[0], Problem):
+        raise outcomes[0]
+    cards = [
+        {
+            "filename": upload.filename,
+            "picture": _data_url(upload),
+            "answer": None if isinstance(outcome, Problem) else outcome.answer,
+            "problem": outcome if isinstance(outcome, Problem) else None,
+        }
+        for upload, outcome in zip(uploads, outcomes, strict=True)
+    ]
+    return render_template("index.html", cards=cards, milliseconds=round((time.perf_counter() - started) * 1000))
+
+
+@blueprint.get("/model")
+def model() -> str:
+    """Show what the served model is and how well it does, from the manifest of its weights.
+
+    Raises:
+        Problem: 503 or 504, the manifest cannot be had now.
+    """
+    manifest = current_manifest().answer
+    return render_template("model.html", manifest=manifest, charts=charts)
 
 
 def _data_url(upload: Upload) -> str | None:

@@ -1,37 +1,142 @@
-"""Errors as people and programs get them: application/problem+json (RFC 9457), or the page with the same words."""
+"""Errors as people and programs get them: application/problem+json (RFC 9457), or the page with the same words.
 
-from http import HTTPStatus
-from typing import Any
+Every problem that there can be stands in `KINDS`, so that its status and its words in every language are in one place.
+"""
+
+from typing import Any, Final, NamedTuple
 
 import structlog
 from flask import Flask, Response, current_app, g, jsonify, render_template, request
+from flask_babel import gettext
 from werkzeug.exceptions import HTTPException
 
 
-class Problem(Exception):
-    """An answer that is an error: what is wrong and what to do, in words for whoever asked."""
+class Kind(NamedTuple):
+    """A kind of problem: its HTTP status, what is wrong, and what to do; `%(name)s` stands for a fact."""
 
-    def __init__(
-        self, status: int, kind: str, title: str, detail: str, *, retry_after_seconds: int | None = None
-    ) -> None:
-        super().__init__(detail)
-        self.status = status
+    status: int
+    title: str
+    detail: str
+
+
+def _(text: str) -> str:
+    """Mark a text to be translated when it is shown."""
+    return text
+
+
+KINDS: Final = {
+    "no-image": Kind(
+        400,
+        _("There is no image in the request"),
+        _("Send one or more files in the form field image, or one picture as the request's body."),
+    ),
+    "empty-file": Kind(400, _("The file is empty"), _("It has no bytes. Choose the picture again and send that.")),
+    "too-many-images": Kind(
+        400,
+        _("Too many pictures"),
+        _("%(count)s pictures came; send at most %(max_images)s in one request."),
+    ),
+    "one-image-only": Kind(
+        400, _("Too many pictures"), _("%(count)s pictures came; an explanation is made for one at a time.")
+    ),
+    "invalid-parameter": Kind(
+        400,
+        _("A parameter is wrong"),
+        _("The parameter %(parameter)s must be a whole number from %(least)s to %(most)s."),
+    ),
+    "bad-request": Kind(400, _("The request cannot be read"), _("Its head or body is malformed. Send it anew.")),
+    "not-found": Kind(
+        404,
+        _("Not found"),
+        _("There is nothing at this address. The page is at /, the API below /api/v1/, its description at /docs."),
+    ),
+    "method-not-allowed": Kind(405, _("Method not allowed"), _("This address does not take that method.")),
+    "request-timeout": Kind(
+        408, _("The request took too long to arrive"), _("Check the connection and send it again.")
+    ),
+    "too-large": Kind(413, _("Too large"), _("At most %(megabytes)s MB are taken. Send a smaller picture, or fewer.")),
+    "unsupported-format": Kind(
+        415,
+        _("Not an image format that is read"),
+        _("This is not a picture. Send a JPEG, PNG, WebP, GIF, BMP or AVIF picture."),
+    ),
+    "unsupported-format: known": Kind(
+        415,
+        _("Not an image format that is read"),
+        _("This is a %(format)s file. Send a JPEG, PNG, WebP, GIF, BMP or AVIF picture."),
+    ),
+    "damaged-image": Kind(
+        422,
+        _("The picture cannot be decoded"),
+        _("The %(format)s data is damaged or cut short. Open the picture in a viewer, save it anew and send that."),
+    ),
+    "image-too-small": Kind(
+        422,
+        _("The picture is too small"),
+        _("The picture is %(width)s x %(height)s pixels; each side needs %(min_side)s or more. Send a larger one."),
+    ),
+    "too-many-pixels": Kind(
+        422,
+        _("The picture has too many pixels"),
+        _(
+            "The picture is %(width)s x %(height)s pixels; at most %(megapixels)s megapixels are read. "
+            "Send a smaller one; a few hundred pixels a side are plenty."
+        ),
+    ),
+    "too-many-requests": Kind(
+        429, _("Too many requests"), _("At most %(limit)s are answered. Try again in %(seconds)s seconds.")
+    ),
+    "model-unavailable": Kind(
+        503, _("The model is not available"), _("It is starting, restarting or busy. Try again shortly.")
+    ),
+    "unforeseen": Kind(
+        503,
+        _("The service failed"),
+        _("Something went wrong here, not with your picture. Try again; the log knows the request by its id."),
+    ),
+    "model-timeout": Kind(
+        504,
+        _("The model took too long"),
+        _("The model gave no answer within %(seconds)s seconds. Try again; a smaller picture is quicker."),
+    ),
+}
+
+_RETRY_AFTER_SECONDS: Final = {"model-unavailable": 2, "unforeseen": 5}
+
+
+class Problem(Exception):
+    """An answer that is an error; `facts` fill its words and go into its JSON as well."""
+
+    def __init__(self, kind: str, *, retry_after_seconds: int | None = None, **facts: Any) -> None:
+        super().__init__(kind)
         self.kind = kind
-        self.title = title
-        self.detail = detail
-        self.retry_after_seconds = retry_after_seconds
+        self.facts = facts
+        self.status = KINDS[kind].status
+        self.retry_after_seconds = retry_after_seconds or _RETRY_AFTER_SECONDS.get(kind)
 
     @classmethod
     def too_large(cls, limit_bytes: int) -> "Problem":
         """Say that a picture or a request has more bytes than is allowed."""
-        megabytes = f"{limit_bytes / 1_000_000:g} MB"
-        return cls(413, "too-large", "Too large", f"At most {megabytes} are taken. Send a smaller picture, or fewer.")
+        return cls("too-large", megabytes=f"{limit_bytes / 1_000_000:g}")
 
-    @classmethod
-    def no_image(cls) -> "Problem":
-        """Say that no picture came."""
-        detail = "Send one or more files in the form field image, or one picture as the request's body."
-        return cls(400, "no-image", "There is no image in the request", detail)
+    @property
+    def _words(self) -> Kind:
+        return (
+            KINDS["unsupported-format: known"] if self.facts.get("format") and self.status == 415 else KINDS[self.kind]
+        )
+
+    @property
+    def title(self) -> str:
+        """What is wrong, in the request's language."""
+        return str(gettext(self._words.title))
+
+    @property
+    def detail(self) -> str:
+        """What is wrong here and what to do, in the request's language."""
+        words = dict(self.facts)
+        if "max_pixels" in words:
+            words["megapixels"] = words["max_pixels"] // 1_000_000
+        return str(gettext(self._words.detail, **words))
 
     def as_dict(self) -> dict[str, Any]:
         """Give the problem's members."""
@@ -54,7 +159,7 @@ def init_app(app: Flask) -> None:
 def respond(problem: Problem) -> Response:
     """Answer with the page where a person's browser asked for one, with JSON otherwise."""
     if _is_for_a_person():
-        html = render_template("index.html", problem=problem, settings=current_app.extensions["settings"])
+        html = render_template("index.html", problem=problem)
         response = Response(html, problem.status, mimetype="text/html")
     else:
         response = jsonify(problem.as_dict())
@@ -79,12 +184,10 @@ def _from_http(error: HTTPException) -> Response:
         return Response(error.get_body(), status, error.get_headers())
     if status == 413:
         return respond(Problem.too_large(current_app.extensions["settings"].max_request_bytes))
-    details = {
-        404: "There is nothing at this address. The page is at /, the API below /api/v1/.",
-        405: "This address does not take that method.",
-    }
-    title = HTTPStatus(status).phrase
-    response = respond(Problem(status, title.lower().replace(" ", "-"), title, details.get(status, f"{title}.")))
+    kinds = {404: "not-found", 405: "method-not-allowed", 408: "request-timeout"}
+    if status >= 500:
+        return _from_bug(error)
+    response = respond(Problem(kinds.get(status, "bad-request")))
     if status == 405:
         response.headers["Allow"] = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
     return response
@@ -93,5 +196,4 @@ def _from_http(error: HTTPException) -> Response:
 def _from_bug(error: Exception) -> Response:
     """Answer for an error that nobody foresaw: its text goes to the log, not to the sender."""
     structlog.get_logger().error("unforeseen", request_id=g.get("request_id"), exc_info=error)
-    detail = "Something went wrong here, not with your picture. Try again; the log knows the request by its id."
-    return respond(Problem(503, "unforeseen", "The service failed", detail, retry_after_seconds=5))
+    return respond(Problem("unforeseen"))

@@ -1,9 +1,11 @@
 """Everything about the gateway that an operator may set: environment variables `GATEWAY_…`, read once at the start."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from limits import parse_many
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MEGABYTE = 1_000_000
 
@@ -24,3 +26,24 @@ class Settings(BaseSettings):
     max_image_bytes: int = Field(20 * MEGABYTE, ge=1, description="largest picture; a larger one gets 413")
     max_request_bytes: int = Field(100 * MEGABYTE, ge=1, description="largest request, all pictures together")
     max_images: int = Field(32, ge=1, description="pictures in one request")
+    rate_limit: str = Field(
+        "", description="requests that one address may send, as in `600 per minute`; then 429; empty for no limit"
+    )
+    trusted_proxies: int = Field(
+        0, ge=0, description="proxies in front whose X-Forwarded-For is believed; the sender's address is told by it"
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="origins whose pages may call the API, separated by commas; `*` for all"
+    )
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _check_rate_limit(cls, value: str) -> str:
+        if value:
+            parse_many(value)  # a wrong one would otherwise be noticed at the first request
+        return value

@@ -20,22 +20,27 @@ from gateway.settings import Settings
 
 
 class PictureRefused(Problem):
-    """The handler does not answer this picture."""
+    """The handler does not answer this picture; its problem's members beyond the standard's are the facts."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        kind = document["type"].rsplit("/", 1)[-1]
+        standard = ("type", "title", "status", "detail")
+        super().__init__(kind, **{name: value for name, value in document.items() if name not in standard})
 
 
 class ModelUnavailable(Problem):
-    """No prediction can be had now."""
+    """No prediction can be had now; the reason is for the log."""
 
-    def __init__(self, detail: str) -> None:
-        super().__init__(503, "model-unavailable", "The model is not available", detail, retry_after_seconds=2)
+    def __init__(self, reason: str) -> None:
+        super().__init__("model-unavailable")
+        self.reason = reason
 
 
 class ModelTimeout(Problem):
     """The prediction took too long."""
 
     def __init__(self, seconds: float) -> None:
-        detail = f"The model gave no answer within {seconds:g} seconds. Try again; a smaller picture is quicker."
-        super().__init__(504, "model-timeout", "The model took too long", detail)
+        super().__init__("model-timeout", seconds=f"{seconds:g}")
 
 
 @dataclass(frozen=True)
@@ -52,25 +57,37 @@ class TorchServe:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.url = f"{settings.torchserve_url.rstrip('/')}/predictions/{settings.model_name}"
+        self.url = settings.torchserve_url.rstrip("/")
         self.key = ""
         self.session = requests.Session()
         self.session.trust_env = False  # no proxy from the environment between us and TorchServe
         self.session.mount("http://", HTTPAdapter(pool_maxsize=settings.threads * 2))
 
-    def predict(self, image: bytes, request_id: str) -> Prediction:
-        """Have one picture classified.
+    def predict(self, image: bytes, request_id: str, *, explain: bool = False) -> Prediction:
+        """Have one picture classified; with `explain`, its answer has an `explanation` as well.
 
         Raises:
             PictureRefused: the picture itself gets no answer.
             ModelUnavailable: TorchServe cannot answer now.
             ModelTimeout: it did not answer in time.
         """
-        response = self._post(image, request_id)
+        return self._ask("explanations" if explain else "predictions", image, {"X-Request-ID": request_id})
+
+    def manifest(self, request_id: str) -> Prediction:
+        """Give the manifest of the weights that answer now.
+
+        Raises:
+            ModelUnavailable: TorchServe cannot answer now.
+            ModelTimeout: it did not answer in time.
+        """
+        return self._ask("predictions", b"-", {"X-Request-ID": request_id, "X-Model-Manifest": "true"})
+
+    def _ask(self, what: str, body: bytes, headers: dict[str, str]) -> Prediction:
+        response = self._post(what, body, headers)
         if _key_refused(response):
             # TorchServe makes new keys at every start; ours may be an old one.
             self._read_key()
-            response = self._post(image, request_id)
+            response = self._post(what, body, headers)
         if response.ok:
             return Prediction(
                 answer=response.json(),
@@ -78,46 +95,42 @@ class TorchServe:
                 sha256=response.headers.get("X-Model-SHA256", ""),
             )
         if response.headers.get("Content-Type", "").startswith("application/problem+json"):
-            problem = response.json()
-            kind = problem["type"].rsplit("/", 1)[-1]
-            raise PictureRefused(problem["status"], kind, problem["title"], problem["detail"])
+            raise PictureRefused(response.json())
         if response.status_code == 413:
             raise Problem.too_large(self.settings.max_image_bytes)
         if _key_refused(response):
-            raise ModelUnavailable("The model server refused the gateway's key. Try again shortly.")
-        if response.status_code == 404:
-            raise ModelUnavailable("The model is not loaded. Try again shortly.")
-        raise ModelUnavailable("The model server is busy or restarting. Try again shortly.")
+            raise ModelUnavailable("the key is refused")
+        raise ModelUnavailable(f"TorchServe answered {response.status_code}")
 
-    def _post(self, image: bytes, request_id: str) -> requests.Response:
+    def _post(self, what: str, body: bytes, headers: dict[str, str]) -> requests.Response:
         try:
-            return self._post_once(image, request_id)
+            return self._post_once(what, body, headers)
         except ModelUnavailable:
             # A pooled connection may have been closed by the other side meanwhile. Asking again is safe: a prediction
             # changes nothing.
-            return self._post_once(image, request_id)
+            return self._post_once(what, body, headers)
 
-    def _post_once(self, image: bytes, request_id: str) -> requests.Response:
+    def _post_once(self, what: str, body: bytes, headers: dict[str, str]) -> requests.Response:
         settings = self.settings
-        headers = {
+        headers = headers | {
             "Authorization": f"Bearer {self.key or self._read_key()}",
             "Content-Type": "application/octet-stream",
-            "X-Request-ID": request_id,
         }
         timeout = (settings.connect_timeout_seconds, settings.answer_timeout_seconds)
+        url = f"{self.url}/{what}/{settings.model_name}"
         try:
-            return self.session.post(self.url, data=image, headers=headers, timeout=timeout)
+            return self.session.post(url, data=body, headers=headers, timeout=timeout)
         except requests.ReadTimeout as error:
             raise ModelTimeout(settings.answer_timeout_seconds) from error
         except requests.RequestException as error:
-            raise ModelUnavailable("The model server cannot be reached. Try again shortly.") from error
+            raise ModelUnavailable(type(error).__name__) from error
 
     def _read_key(self) -> str:
         """Read the inference key; TorchServe writes the file in place, so it may be there by half."""
         try:
             self.key = str(json.loads(self.settings.key_file.read_text())["inference"]["key"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ModelUnavailable("The model server has not issued its key yet. Try again shortly.") from error
+            raise ModelUnavailable("there is no whole key file") from error
         return self.key
 
 

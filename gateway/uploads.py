@@ -26,12 +26,11 @@ def uploads_of(request: Request, settings: Settings) -> list[Upload]:
     if request.mimetype == "multipart/form-data":
         parts = [part for part in request.files.getlist("image") if part.filename]
         if len(parts) > settings.max_images:
-            detail = f"{len(parts)} pictures came; send at most {settings.max_images} in one request."
-            raise Problem(400, "too-many-images", "Too many pictures", detail)
+            raise Problem("too-many-images", count=len(parts), max_images=settings.max_images)
         uploads = [Upload(part.filename, part.read(), part.mimetype) for part in parts]
     else:
         body = request.get_data(cache=False, parse_form_data=False)
         uploads = [Upload(None, body, request.mimetype)] if body else []
     if not uploads:
-        raise Problem.no_image()
+        raise Problem("no-image")
     return uploads

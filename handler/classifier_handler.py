@@ -1,5 +1,8 @@
 """TorchServe's handler for the classifier: one picture a request, raw body or form field `data`.
 
+/predictions answers with the classification, /explanations adds which parts of the picture spoke for the class, and a
+request with the header `X-Model-Manifest: true` gets the manifest of the weights that answer here.
+
 TorchServe loads a handler file that defines exactly one class, so helpers live in `model/`. A picture that cannot be
 answered costs its own slot of the batch only: an exception out of `handle` would fail all of them.
 """
@@ -16,7 +19,9 @@ import torch
 from PIL import Image
 
 from model.classifier import Classifier
-from model.images import ImageError, Pixels, read_pixels
+from model.explain import Explainer
+from model.images import ImageError, Pixels
+from model.labels import LABELS
 from model.manifest import Manifest, load_network
 
 
@@ -25,6 +30,7 @@ class ClassifierHandler:
 
     def __init__(self) -> None:
         self.log = logging.getLogger("classifier")
+        self.explainer: Explainer | None = None
 
     def initialize(self, context: Any) -> None:
         """Load the weights that came in the archive, and do everything once so that the first request is not slow.
@@ -38,7 +44,7 @@ class ClassifierHandler:
         torch.set_num_threads(int(context.model_yaml_config["handler"]["threads"]))
         self.classifier = Classifier(network, self.manifest)
         Image.init()  # loads the decoders
-        self.classifier.logits(np.zeros((1, 3, 32, 32), np.uint8))
+        self.classifier.outputs(np.zeros((1, 3, network.side, network.side), np.uint8))
 
         # TorchServe's worker logs two lines for every batch at INFO, which the JVM reads, parses and logs again;
         # one line of our own for each request says more.
@@ -50,12 +56,12 @@ class ClassifierHandler:
         self.log.propagate = False
 
     def handle(self, rows: list[dict[str, Any]], context: Any) -> list[bytes]:
-        """Answer every row with JSON: the classification, or a problem with its own 4xx status."""
+        """Answer every row with JSON: what it asks for, or a problem with its own 4xx status."""
         started = time.perf_counter()
-        slots = [self._pixels(row, index, context) for index, row in enumerate(rows)]
+        slots = [self._read(row, index, context) for index, row in enumerate(rows)]
         decoded = time.perf_counter()
         good = [slot for slot in slots if isinstance(slot, np.ndarray)]
-        answers = iter(self.classifier.answers(self.classifier.logits(np.stack(good))) if good else ())
+        answers = iter(self.classifier.answers(self.classifier.outputs(np.stack(good))) if good else ())
         computed = time.perf_counter()
 
         batch = {
@@ -66,15 +72,17 @@ class ClassifierHandler:
         replies = []
         for index, slot in enumerate(slots):
             reply = slot if isinstance(slot, dict) else next(answers)
+            if isinstance(slot, np.ndarray) and context.get_request_header(index, "explain") == "True":
+                reply = reply | {"explanation": self._explain(slot, reply["label"])}
             self._describe(index, context, reply)
             self._log(index, context, reply, batch)
             replies.append(json.dumps(reply).encode())
         return replies
 
-    def _pixels(self, row: dict[str, Any], index: int, context: Any) -> Pixels | dict[str, Any]:
-        """Give the row's input to the network, or the problem that it has."""
-        if context.get_request_header(index, "explain") == "True":
-            return self._problem(501, "not-implemented", "Explanations are not offered", "Use /predictions instead.")
+    def _read(self, row: dict[str, Any], index: int, context: Any) -> Pixels | dict[str, Any]:
+        """Give the row's input to the network, or at once what answers it: the manifest, or the problem it has."""
+        if context.get_request_header(index, "X-Model-Manifest") == "true":
+            return self.manifest.document
         data = row.get("body", row.get("data"))
         if not isinstance(data, bytes | bytearray):
             return self._problem(
@@ -84,9 +92,15 @@ class ClassifierHandler:
                 "Send the picture as the body (Content-Type: application/octet-stream) or as the form field data.",
             )
         try:
-            return read_pixels(data)
+            return self.classifier.read(data)
         except ImageError as error:
-            return self._problem(error.status, error.kind, error.title, str(error))
+            return self._problem(error.status, error.kind, error.title, str(error)) | error.facts
+
+    def _explain(self, pixels: Pixels, label: str) -> dict[str, Any]:
+        if self.explainer is None:
+            self.explainer = Explainer(self.classifier.network)
+        strengths = self.explainer.strengths(pixels, LABELS.index(label))
+        return {"label": label, "method": self.explainer.method, "strengths": strengths}
 
     def _problem(self, status: int, kind: str, title: str, detail: str) -> dict[str, Any]:
         return {"type": f"/problems/{kind}", "title": title, "status": status, "detail": detail}
@@ -103,7 +117,7 @@ class ClassifierHandler:
     def _log(self, index: int, context: Any, reply: dict[str, Any], batch: dict[str, float]) -> None:
         """Write one JSON line: what was answered and how long the whole batch took; nothing of the picture itself."""
         line = {
-            "event": "prediction",
+            "event": "explanation" if "explanation" in reply else "prediction",
             "request_id": context.get_request_header(index, "X-Request-ID") or context.get_request_id(index),
             "status": reply.get("status", 200),
             "label": reply.get("label"),

@@ -1,74 +1,150 @@
-// What JavaScript adds to the form: a preview, dropping a file, and the answer without leaving the page.
-// The answer is the one that the server draws for the plain form; here it is only put in place.
+// The page with JavaScript: several pictures at once, each with its own card, progress, retry and explanation.
+// Without it the form posts and the server draws the same cards.
 
-const form = document.getElementById("form");
-const input = document.getElementById("image");
-const drop = document.getElementById("drop");
-const preview = document.getElementById("preview");
-const button = document.getElementById("classify");
-const status = document.getElementById("status");
-const outcome = document.getElementById("outcome");
+import { Card, words, fill } from "./card.js";
+import { showTable, toCsv, save } from "./table.js";
+import { remember, showHistory, forget } from "./history.js";
+
+const AT_ONCE = 4; // requests under way; more would only wait in the server's queue
+
+const $ = (id) => document.getElementById(id);
+const form = $("form");
+const input = $("image");
+let cards = [];
+let table = false;
 
 document.documentElement.classList.add("scripted");
+input.required = false; // the script says itself when nothing is chosen
 
-function showPreview() {
-  const [file] = input.files;
-  if (preview.src) URL.revokeObjectURL(preview.src);
-  preview.hidden = !file;
-  if (!file) return preview.removeAttribute("src");
-  preview.src = URL.createObjectURL(file);
-  preview.alt = file.name;
-  outcome.replaceChildren();
-  status.textContent = "";
+function add(files) {
+  for (const file of files) {
+    const card = new Card(file, { onRemove: remove, onAnswer: answered });
+    cards.push(card);
+    $("cards").append(card.element);
+  }
+  if (!files.length) return;
+  for (const element of $("cards").querySelectorAll(".card")) { // those that the server drew for a plain form
+    if (!cards.some((card) => card.element === element)) element.remove();
+  }
+  document.querySelector("#results > .problem")?.remove();
+  show();
+  $("classify").focus();
 }
 
-function problem(title, detail) {
-  const card = document.createElement("div");
-  card.className = "card problem";
-  card.setAttribute("role", "alert");
-  card.append(Object.assign(document.createElement("h2"), { textContent: title }));
-  card.append(Object.assign(document.createElement("p"), { textContent: detail }));
-  outcome.replaceChildren(card);
+function remove(card) {
+  cards = cards.filter((each) => each !== card);
+  card.element.remove();
+  show();
+  input.focus();
+}
+
+function answered(card) {
+  if (card.state === "done") remember(card);
+  show();
+}
+
+// Many answers a second are drawn once a frame.
+let planned = 0;
+function show() {
+  planned ||= requestAnimationFrame(() => {
+    planned = 0;
+    draw();
+  });
+}
+
+function draw() {
+  $("tools").hidden = cards.length < 2;
+  if (cards.length < 2) table = false;
+  $("cards").hidden = table;
+  $("table").hidden = !table;
+  $("view-cards").setAttribute("aria-pressed", String(!table));
+  $("view-table").setAttribute("aria-pressed", String(table));
+  $("csv").disabled = $("json").disabled = !cards.some((card) => card.state === "done");
+  if (table) showTable($("table"), cards);
+  say();
+}
+
+// Tell in a sentence, which screen readers read out, how far things are.
+function say() {
+  const count = (state) => cards.filter((card) => card.state === state).length;
+  const [done, failed, sending, waiting] = ["done", "failed", "sending", "waiting"].map(count);
+  const status = $("status");
+  status.classList.toggle("unseen", cards.length === 1 && done === 1); // the card says the same to the eye
+  if (!cards.length) {
+    status.textContent = "";
+  } else if (sending) {
+    status.textContent = fill(words.progress, { done, count: cards.length });
+  } else if (waiting) {
+    status.textContent = fill(words.chosen, { count: waiting });
+  } else if (cards.length === 1 && done) {
+    const name = words.labels[cards[0].result.label];
+    document.title = `${name[0].toUpperCase()}${name.slice(1)} – ${words.title}`;
+    status.textContent = `${name}. ${cards[0].sureness()}`;
+  } else {
+    const sentences = [fill(words.answered, { done, count: cards.length })];
+    if (failed) sentences.push(fill(words.failed, { failed }));
+    status.textContent = sentences.join(" ");
+  }
 }
 
 async function classify(event) {
   event.preventDefault();
-  const data = new FormData(form);
-  data.append("without-picture", "1"); // it is on the page already
-  button.disabled = true;
-  outcome.replaceChildren();
-  status.textContent = "Classifying…";
-  try {
-    const response = await fetch(form.action, { method: "POST", body: data, headers: { Accept: "text/html" } });
-    const page = new DOMParser().parseFromString(await response.text(), "text/html");
-    outcome.replaceChildren(...page.getElementById("outcome").childNodes);
-    document.title = page.title;
-  } catch {
-    problem("The service cannot be reached", "Check the connection and press Classify again.");
-  } finally {
-    status.textContent = "";
-    button.disabled = false;
+  const queue = cards.filter((card) => card.state === "waiting");
+  if (!queue.length) {
+    input.click();
+    return;
   }
+  $("classify").disabled = true;
+  const worker = async () => {
+    for (let card = queue.shift(); card; card = queue.shift()) {
+      if (cards.includes(card)) await card.classify(); // it may have been removed meanwhile
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  $("classify").disabled = false;
 }
 
-// A picture that the browser cannot show may still be one that the service reads.
-preview.addEventListener("error", () => { preview.hidden = true; });
-input.addEventListener("change", showPreview);
+input.addEventListener("change", () => {
+  add(input.files);
+  input.value = ""; // the same file may be chosen again
+});
+$("camera").addEventListener("change", () => {
+  add($("camera").files);
+  $("camera").value = "";
+});
 form.addEventListener("submit", classify);
 
 for (const name of ["dragenter", "dragover"]) {
-  document.addEventListener(name, (event) => { event.preventDefault(); drop.classList.add("over"); });
+  document.addEventListener(name, (event) => {
+    event.preventDefault();
+    $("drop").classList.add("over");
+  });
 }
 document.addEventListener("dragleave", (event) => {
-  if (!event.relatedTarget) drop.classList.remove("over");
+  if (!event.relatedTarget) $("drop").classList.remove("over");
 });
 document.addEventListener("drop", (event) => {
   event.preventDefault();
-  drop.classList.remove("over");
-  if (!event.dataTransfer.files.length) return;
-  const chosen = new DataTransfer();
-  chosen.items.add(event.dataTransfer.files[0]);
-  input.files = chosen.files;
-  showPreview();
+  $("drop").classList.remove("over");
+  add(event.dataTransfer.files);
 });
-showPreview(); // a reload may have kept the chosen file
+document.addEventListener("paste", (event) => add(event.clipboardData.files));
+
+for (const button of document.querySelectorAll(".sample")) {
+  button.addEventListener("click", async () => {
+    const picture = await (await fetch(button.dataset.sample)).blob();
+    add([new File([picture], button.dataset.name, { type: picture.type })]);
+  });
+}
+
+$("view-cards").addEventListener("click", () => { table = false; show(); });
+$("view-table").addEventListener("click", () => { table = true; show(); });
+$("csv").addEventListener("click", () => save("pictures.csv", "text/csv", toCsv(cards)));
+$("json").addEventListener("click", () => {
+  save("pictures.json", "application/json", JSON.stringify(cards.map((card) => card.record()), null, 2));
+});
+$("remove-all").addEventListener("click", () => {
+  for (const card of [...cards]) card.remove();
+});
+$("forget").addEventListener("click", () => { forget(); input.focus(); });
+showHistory();

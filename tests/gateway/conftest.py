@@ -3,13 +3,15 @@
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
 from gateway import create_app
 from gateway.settings import Settings
+from model.manifest import Manifest
 
-ANSWER = {
+ANSWER: dict[str, Any] = {
     "filename": None,
     "label": "cat",
     "score": 0.9,
@@ -17,7 +19,14 @@ ANSWER = {
     "in_scope_score": 0.8,
     "scores": [{"label": "cat", "score": 0.9}, {"label": "dog", "score": 0.1}],
 }
-PROBLEM = {"type": "/problems/damaged-image", "title": "Damaged", "status": 422, "detail": "Save it anew."}
+EXPLANATION = {"label": "cat", "method": "Grad-CAM", "strengths": [[0.0, 1.0], [0.5, 0.25]]}
+PROBLEM = {
+    "type": "/problems/damaged-image",
+    "title": "Damaged",
+    "status": 422,
+    "detail": "in the handler's words",
+    "format": "JPEG",
+}
 
 
 class TorchServeStandIn(ThreadingHTTPServer):
@@ -27,6 +36,7 @@ class TorchServeStandIn(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Answering)
         self.key = "first"
         self.seen = []  # (authorization, request id, body)
+        self.paths = []
         self.script = []  # statuses to answer next; then 200
         self.silent = threading.Event()  # set: no answer until cleared
 
@@ -39,6 +49,7 @@ class Answering(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         server = self.server
         server.seen.append((self.headers["Authorization"], self.headers["X-Request-ID"], body))
+        server.paths.append(self.path)
         if server.silent.is_set():
             self.close_connection = True
             return None
@@ -46,6 +57,10 @@ class Answering(BaseHTTPRequestHandler):
             return self.answer(400, {"code": 400, "type": "InvalidKeyException", "message": "Token is incorrect"})
         if body == b"bad":
             return self.answer(422, PROBLEM, "application/problem+json")
+        if self.headers["X-Model-Manifest"] == "true":
+            return self.answer(200, Manifest.read().document)
+        if self.path.startswith("/explanations/"):
+            return self.answer(200, ANSWER | {"explanation": EXPLANATION})
         status = server.script.pop(0) if server.script else 200
         return self.answer(status, ANSWER if status == 200 else {"code": status, "message": "secret inner words"})
 
@@ -82,18 +97,30 @@ def key_file(tmp_path):
 
 
 @pytest.fixture
-def app(torchserve, key_file):
-    settings = Settings(
-        torchserve_url=f"http://127.0.0.1:{torchserve.server_port}",
-        key_file=key_file,
-        answer_timeout_seconds=2,
-        max_image_bytes=10_000,
-        max_request_bytes=50_000,
-        max_images=4,
-    )
-    app = create_app(settings)
-    yield app
-    app.extensions["torchserve"].session.close()
+def make_app(torchserve, key_file):
+    """Builds gateways with settings of their own before the one stand-in."""
+    apps = []
+
+    def make(**settings):
+        defaults = {
+            "torchserve_url": f"http://127.0.0.1:{torchserve.server_port}",
+            "key_file": key_file,
+            "answer_timeout_seconds": 2,
+            "max_image_bytes": 10_000,
+            "max_request_bytes": 50_000,
+            "max_images": 4,
+        }
+        apps.append(create_app(Settings(**(defaults | settings))))
+        return apps[-1]
+
+    yield make
+    for app in apps:
+        app.extensions["torchserve"].session.close()
+
+
+@pytest.fixture
+def app(make_app):
+    return make_app()
 
 
 @pytest.fixture

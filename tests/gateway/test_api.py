@@ -3,7 +3,11 @@ import json
 
 import pytest
 
-from tests.gateway.conftest import ANSWER
+from gateway import api
+from model.images import FORMATS
+from model.labels import LABELS
+from model.manifest import Manifest
+from tests.gateway.conftest import ANSWER, EXPLANATION
 
 
 def file(data, name="photo.jpg"):
@@ -106,7 +110,7 @@ def test_a_large_body_is_413(client):
 
 def test_the_handlers_refusal_is_passed_on(client):
     problem = assert_problem(post(client, file(b"bad")), 422, "damaged-image")
-    assert problem["detail"] == "Save it anew."
+    assert problem["detail"].startswith("The JPEG data is damaged")
 
 
 @pytest.mark.parametrize("status", [404, 500, 503, 507])
@@ -118,7 +122,7 @@ def test_a_model_that_fails_is_503_and_says_when_to_come_back(client, torchserve
 
 
 def test_a_model_that_is_not_there_is_503(client, app):
-    app.extensions["torchserve"].url = "http://127.0.0.1:9/predictions/cifar10"
+    app.extensions["torchserve"].url = "http://127.0.0.1:9"
     assert_problem(post(client, file(b"picture")), 503, "model-unavailable")
 
 
@@ -134,7 +138,7 @@ def test_a_model_that_is_silent_is_504(client, app):
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts and never answers
-        app.extensions["torchserve"].url = f"http://127.0.0.1:{silent.getsockname()[1]}/predictions/cifar10"
+        app.extensions["torchserve"].url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         app.extensions["torchserve"].settings = app.extensions["settings"].model_copy(
             update={"answer_timeout_seconds": 0.2}
         )
@@ -189,6 +193,50 @@ def test_a_bug_gives_no_words_of_its_own_away(client, app, monkeypatch):
 
     monkeypatch.setattr(app.extensions["torchserve"], "predict", fail)
     assert_problem(post(client, file(b"picture")), 503, "unforeseen")
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 10])
+def test_so_many_classes_are_given_as_are_asked_for(client, top_k):
+    [result] = post(client, file(b"picture"), query_string={"top_k": top_k}).get_json()["results"]
+    assert result["scores"] == ANSWER["scores"][:top_k]
+
+
+@pytest.mark.parametrize("top_k", ["0", "11", "two", "", "1.5"])
+def test_a_wrong_number_of_classes_is_400(client, torchserve, top_k):
+    problem = assert_problem(post(client, file(b"picture"), query_string={"top_k": top_k}), 400, "invalid-parameter")
+    assert "top_k" in problem["detail"]
+    assert torchserve.seen == []
+
+
+def test_an_explanation_comes_with_the_classification(client, torchserve):
+    answer = client.post("/api/v1/explain", data={"image": file(b"picture", "cat.jpg")}).get_json()
+    assert answer["results"] == [ANSWER | {"filename": "cat.jpg", "explanation": EXPLANATION}]
+    assert torchserve.paths == ["/explanations/cifar10"]
+
+
+def test_one_picture_is_explained_at_a_time(client):
+    response = client.post("/api/v1/explain", data={"image": [file(b"1"), file(b"2")]})
+    assert_problem(response, 400, "one-image-only")
+
+
+def test_a_bad_picture_is_not_explained(client, torchserve):
+    assert_problem(client.post("/api/v1/explain", data=b"bad"), 422, "damaged-image")
+
+
+def test_the_model_is_described_by_what_answers(client):
+    card = client.get("/api/v1/model").get_json()
+    document = Manifest.read().document
+    assert card["manifest"] == document
+    assert (card["version"], card["sha256"]) == ("7", "abc")
+    assert card["accuracy"] == document["metrics"]["test"]["accuracy"]
+    assert card["labels"] == list(LABELS)
+    assert card["limits"]["max_images"] == 4
+
+
+def test_the_gateways_lists_are_the_models():
+    """The gateway may not import model/, so it has its own."""
+    assert api.LABELS == LABELS
+    assert {name.upper() for name in api.FORMATS} == set(FORMATS)
 
 
 def test_security_headers_are_on_every_answer(client):

@@ -73,7 +73,7 @@ def test_a_bad_picture_costs_its_own_slot_only(handler, folder):
     assert {index: code for index, (code, _) in context.status.items()} == {0: 422, 2: 400, 3: 415, 5: 400}
     assert [reply.get("label") for reply in replies] == [None, "cat", None, None, "cat", None]
     for index in (0, 2, 3, 5):
-        assert set(replies[index]) == {"type", "title", "status", "detail"}
+        assert set(replies[index]) >= {"type", "title", "status", "detail"}
         assert context.content_type[index] == "application/problem+json"
     [alone] = handler.handle([{"body": good}], Context(folder))
     assert replies[1]["score"] == pytest.approx(json.loads(alone)["score"], abs=2e-6)
@@ -81,7 +81,7 @@ def test_a_bad_picture_costs_its_own_slot_only(handler, folder):
 
 def test_a_batch_of_bad_pictures_only_is_answered(handler, folder):
     replies = handler.handle([{"body": b"x"}, {"body": b""}], Context(folder))
-    assert [json.loads(reply)["status"] for reply in replies] == [415, 415]
+    assert [json.loads(reply)["status"] for reply in replies] == [415, 400]
 
 
 def test_every_answer_names_its_weights(handler, folder):
@@ -102,7 +102,27 @@ def test_one_log_line_a_request_with_its_id(handler, folder, capsys):
     assert lines[1]["problem"] == "/problems/no-image"
 
 
-def test_an_explanation_is_not_answered_by_a_classification(handler, folder):
-    context = Context(folder, {0: {"explain": "True"}})
-    [reply] = handler.handle([{"body": pictures.PHOTO_PATH.read_bytes()}], context)
-    assert context.status[0][0] == json.loads(reply)["status"] == 501
+def test_an_explanation_is_made_for_its_own_slot_of_a_mixed_batch(handler, folder):
+    photo = pictures.PHOTO_PATH.read_bytes()
+    context = Context(folder, {1: {"explain": "True"}, 2: {"explain": "True"}})
+    plain, explained, bad = (json.loads(reply) for reply in handler.handle([{"body": photo}] * 2 + [{}], context))
+    explanation = explained.pop("explanation")
+    assert explained == plain
+    assert explanation["label"] == plain["label"]
+    values = [value for row in explanation["strengths"] for value in row]
+    assert (min(values) >= 0, max(values)) == (True, 1.0)
+    assert bad["status"] == 400
+
+
+def test_the_manifest_is_given_to_who_asks(handler, folder):
+    context = Context(folder, {0: {"X-Model-Manifest": "true"}})
+    manifest, answer = handler.handle([{"body": b"-"}, {"body": pictures.PHOTO_PATH.read_bytes()}], context)
+    assert json.loads(manifest) == json.loads(MANIFEST_PATH.read_text())
+    assert json.loads(answer)["label"] == pictures.PHOTO_LABEL
+    assert context.status == {}
+
+
+def test_a_problem_states_its_facts_for_other_languages(handler, folder):
+    tiny = pictures.REFUSED["7 pixels high"][0]()
+    [reply] = handler.handle([{"body": tiny}], Context(folder))
+    assert {"width": 900, "height": 7, "min_side": 8}.items() <= json.loads(reply).items()

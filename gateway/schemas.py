@@ -1,0 +1,124 @@
+"""The shapes of the API's answers: what the OpenAPI document is generated from."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Score(BaseModel):
+    """One class and its probability."""
+
+    label: str = Field(description="one of the ten classes")
+    score: float = Field(ge=0, le=1, description="calibrated probability")
+
+
+class Explanation(BaseModel):
+    """Which parts of the picture spoke for a class."""
+
+    label: str = Field(description="the class")
+    method: str = Field(description="how it was found")
+    strengths: list[list[float]] = Field(
+        description="rows of numbers from 0 to 1 over the picture's middle square, upright, from the top left"
+    )
+
+
+class Problem(BaseModel):
+    """What is wrong and what to do (RFC 9457)."""
+
+    type: str = Field(description="address of the kind of problem")
+    title: str
+    status: int = Field(description="the HTTP status")
+    detail: str = Field(description="what is wrong and what to do, in the language asked for by Accept-Language")
+    request_id: str | None = Field(description="finds the request in the logs")
+
+
+class Result(BaseModel):
+    """The answer for one picture."""
+
+    filename: str | None = Field(description="as it was sent; null for a raw body")
+    label: str = Field(description="the likeliest class")
+    score: float = Field(ge=0, le=1, description="its calibrated probability")
+    in_scope: bool = Field(description="whether the picture shows one of the ten classes at all")
+    in_scope_score: float = Field(ge=0, le=1, description="what that was decided by; higher is more in scope")
+    scores: list[Score] = Field(description="the classes, falling by probability")
+
+
+class ExplainedResult(Result):
+    """The answer for one picture, and which of its parts spoke for it."""
+
+    explanation: Explanation
+
+
+class FailedResult(BaseModel):
+    """One of several pictures that got no answer."""
+
+    filename: str | None
+    error: Problem
+
+
+class Model(BaseModel):
+    """Which model answered."""
+
+    name: str
+    version: str | None = Field(description="null where no picture of the request was answered")
+    sha256: str | None = Field(description="of its weights")
+
+
+class Classification(BaseModel):
+    """The answer to a classify request, one result for each picture in the order sent."""
+
+    request_id: str
+    model: Model
+    results: list[Result | FailedResult]
+
+
+class ExplainedClassification(BaseModel):
+    """The answer to an explain request."""
+
+    request_id: str
+    model: Model
+    results: list[ExplainedResult]
+
+
+class Limits(BaseModel):
+    """What a request may hold."""
+
+    max_image_bytes: int
+    max_request_bytes: int
+    max_images: int
+    rate_limit: str | None = Field(description="requests that one address may send; null for no limit")
+    formats: list[str]
+
+
+class ModelCard(BaseModel):
+    """The model that answers now: what it is, how well it does, and what may be sent to it."""
+
+    name: str
+    version: str
+    sha256: str
+    labels: list[str] = Field(description="the ten classes")
+    accuracy: float | None = Field(description="on CIFAR-10's 10,000 test pictures, one pass each")
+    limits: Limits
+    manifest: dict[str, Any] = Field(description="everything that was recorded when the weights were made and measured")
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: str
+
+
+class Ready(BaseModel):
+    """A prediction was made just now."""
+
+    status: str
+    version: str
+    sha256: str
+
+
+class TopK(BaseModel):
+    """How many classes to give."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    top_k: int = Field(10, ge=1, le=10, description="how many classes `scores` has")

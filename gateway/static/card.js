@@ -1,0 +1,158 @@
+// One picture on the page: its preview, its way to the server and back, its answer or what is wrong, its explanation.
+
+import { drawOverlay } from "./explanation.js";
+
+export const words = JSON.parse(document.getElementById("words").dataset.words);
+
+export function fill(sentence, facts) {
+  return sentence.replace(/\{(\w+)\}/g, (_, name) => facts[name]);
+}
+
+export function percent(share) {
+  return `${(100 * share).toFixed(1)} %`;
+}
+
+// Draw one bar for each class into a <dl>; an SVG, whose length needs no inline style.
+export function drawBars(list, scores) {
+  list.replaceChildren();
+  for (const { label, score } of scores) {
+    const bar = document.getElementById("bar").content.cloneNode(true);
+    const svg = bar.querySelector("svg");
+    bar.querySelector("dt").textContent = words.labels[label];
+    svg.setAttribute("aria-label", words.labels[label]);
+    svg.setAttribute("aria-valuenow", (100 * score).toFixed(1));
+    svg.querySelector("rect").setAttribute("width", 100 * score);
+    bar.querySelector(".number").textContent = percent(score);
+    list.append(bar);
+  }
+}
+
+export class Card {
+  constructor(file, { onRemove, onAnswer }) {
+    this.file = file;
+    this.onRemove = onRemove;
+    this.onAnswer = onAnswer;
+    this.state = "waiting"; // then sending, and done or failed
+    this.element = document.getElementById("card").content.firstElementChild.cloneNode(true);
+    this.find = (selector) => this.element.querySelector(selector);
+    const picture = this.find(".picture");
+    picture.addEventListener("error", () => { // one that the browser cannot show may still be one that is read
+      picture.hidden = true;
+      this.find(".frame").dataset.note = words.notShown;
+    });
+    this.address = URL.createObjectURL(file);
+    picture.src = this.address;
+    picture.alt = file.name;
+    this.find(".filename").textContent = file.name;
+    this.find(".remove").addEventListener("click", () => this.remove());
+    this.find(".cancel").addEventListener("click", () => this.request?.abort());
+    this.find(".retry").addEventListener("click", () => this.classify());
+    this.find(".why").addEventListener("click", () => this.explain());
+    this.find("input[type=range]").addEventListener("input", () => this.setStrength());
+  }
+
+  remove() {
+    this.request?.abort();
+    URL.revokeObjectURL(this.address);
+    this.onRemove(this);
+  }
+
+  sureness() {
+    const { score } = this.result;
+    return `${words.degrees.find(([least]) => score >= least)[1]}: ${percent(score)}`;
+  }
+
+  // What is written to CSV and JSON.
+  record() {
+    if (this.state === "done") return { ...this.result, filename: this.file.name, milliseconds: this.milliseconds };
+    return { filename: this.file.name, error: this.problem ?? { title: this.state } };
+  }
+
+  async classify() {
+    this.state = "sending";
+    this.problem = undefined;
+    this.show();
+    const started = performance.now();
+    try {
+      this.result = (await this.send("classify")).results[0];
+      this.milliseconds = Math.round(performance.now() - started);
+      this.state = "done";
+    } catch (problem) {
+      this.problem = problem;
+      this.state = "failed";
+    }
+    this.show();
+    this.onAnswer(this);
+  }
+
+  // Send the picture; gives the answer, or throws a problem as the API has them.
+  send(what) {
+    return new Promise((resolve, reject) => {
+      const request = new XMLHttpRequest(); // fetch() says nothing of an upload's progress
+      this.request = request;
+      const progress = this.find("progress");
+      request.open("POST", `/api/v1/${what}`);
+      request.responseType = "json";
+      request.upload.addEventListener("progress", ({ loaded, total }) => { progress.value = (100 * loaded) / total; });
+      request.upload.addEventListener("load", () => progress.removeAttribute("value")); // now the network thinks
+      request.addEventListener("load", () => {
+        const answer = request.response;
+        if (request.status === 200 && answer) resolve(answer);
+        else reject(answer?.detail ? answer : { title: words.unreachableTitle, detail: words.unreachable });
+      });
+      request.addEventListener("abort", () => reject({ title: words.cancelledTitle, detail: words.cancelled }));
+      request.addEventListener("error", () => reject({ title: words.unreachableTitle, detail: words.unreachable }));
+      const body = new FormData();
+      body.append("image", this.file);
+      request.send(body);
+    });
+  }
+
+  show() {
+    const { state, result, problem } = this;
+    this.find("progress").hidden = this.find(".cancel").hidden = state !== "sending";
+    this.find(".remove").hidden = state === "sending";
+    this.find(".answer").hidden = this.find(".why").hidden = state !== "done";
+    this.find(".problem").hidden = this.find(".retry").hidden = state !== "failed";
+    if (state === "done") {
+      this.find(".label").textContent = words.labels[result.label];
+      this.find(".sure").textContent = this.sureness();
+      this.find(".doubt").hidden = result.in_scope;
+      this.find(".time").textContent = fill(words.time, { time: this.milliseconds });
+      drawBars(this.find(".scores"), result.scores);
+    }
+    if (state === "failed") {
+      this.find(".problem h2").textContent = problem.title;
+      this.find(".problem p").textContent = problem.detail;
+    }
+  }
+
+  async explain() {
+    const why = this.find(".why");
+    const shown = why.getAttribute("aria-pressed") === "true";
+    if (!shown && !this.explanation) {
+      why.disabled = true;
+      try {
+        this.explanation = (await this.send("explain")).results[0].explanation;
+      } catch (problem) {
+        this.find(".problem").hidden = false;
+        this.find(".problem h2").textContent = problem.title;
+        this.find(".problem p").textContent = problem.detail;
+        return;
+      } finally {
+        why.disabled = false;
+      }
+      const canvas = this.find(".overlay");
+      canvas.setAttribute("role", "img");
+      canvas.setAttribute("aria-label", fill(words.explained, { label: words.labels[this.explanation.label] }));
+      drawOverlay(canvas, this.find(".picture"), this.explanation.strengths);
+      this.setStrength();
+    }
+    why.setAttribute("aria-pressed", String(!shown));
+    this.find(".overlay").hidden = this.find(".legend").hidden = shown;
+  }
+
+  setStrength() {
+    this.find(".overlay").style.opacity = this.find("input[type=range]").value / 100;
+  }
+}

@@ -1,0 +1,98 @@
+"""What the pages say that is no fixed part of a template: class names, degrees of sureness, the script's sentences."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from flask import Flask, Response, request, url_for
+from flask_babel import gettext as _
+
+# From the probability on which each degree holds.
+_DEGREES: Final = (0.95, 0.8, 0.6, 0.0)
+
+
+def init_app(app: Flask) -> None:
+    """Give the templates their words."""
+    static_folder = Path(app.static_folder or "")
+
+    @cache
+    def version_of(name: str) -> str:
+        return hashlib.sha256((static_folder / name).read_bytes()).hexdigest()[:8]
+
+    def static(name: str) -> str:
+        """Give a static file's address with its content's hash, so that it may be kept for ever."""
+        return url_for("static", filename=name, v=version_of(name))
+
+    def words() -> dict[str, Any]:
+        return {
+            "static": static,
+            "sureness": sureness,
+            "label_names": label_names(),
+            "split_names": {"train": _("training (augmented)"), "validation": _("validation"), "test": _("test")},
+            "samples": (
+                ("cat.jpg", _("A cat")),
+                ("ship.png", _("A ship, a tiny picture")),
+                ("frog.png", _("A frog, a tiny picture")),
+                ("coffee.jpg", _("A cup of coffee, none of the ten")),
+            ),
+            "words": script_words(),
+        }
+
+    app.context_processor(words)
+    app.after_request(_keep_versions)
+
+
+def _keep_versions(response: Response) -> Response:
+    """Have a file that is asked for with its content's hash kept for a year; others are revalidated by their ETag."""
+    if request.endpoint == "static" and "v" in request.args:
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+    return response
+
+
+def label_names() -> dict[str, str]:
+    """Give the classes' names in the request's language, by label."""
+    return {
+        "airplane": _("airplane"),
+        "automobile": _("automobile"),
+        "bird": _("bird"),
+        "cat": _("cat"),
+        "deer": _("deer"),
+        "dog": _("dog"),
+        "frog": _("frog"),
+        "horse": _("horse"),
+        "ship": _("ship"),
+        "truck": _("truck"),
+    }
+
+
+def degrees() -> list[str]:
+    """Say in words how sure an answer is, from sure to unsure."""
+    return [_("Almost certain"), _("Likely"), _("Perhaps"), _("Hard to say")]
+
+
+def sureness(score: float) -> str:
+    """Say in words how sure a probability is."""
+    return next(words for words, least in zip(degrees(), _DEGREES, strict=True) if score >= least)
+
+
+def script_words() -> dict[str, Any]:
+    """Give what the page's script says; `{…}` stands for what it fills in."""
+    return {
+        "labels": label_names(),
+        "degrees": [[least, words] for words, least in zip(degrees(), _DEGREES, strict=True)],
+        "title": _("What is in the picture?"),
+        "chosen": _("{count} chosen. Press Classify."),
+        "progress": _("{done} of {count} answered…"),
+        "answered": _("{done} of {count} answered."),
+        "failed": _("{failed} without an answer."),
+        "time": _("Answered in {time} ms."),
+        "explained": _("Coloured where the picture spoke for {label}."),
+        "unreachableTitle": _("The service cannot be reached"),
+        "unreachable": _("Check the connection and try again."),
+        "cancelledTitle": _("Cancelled"),
+        "cancelled": _("It was not classified. Try again brings it back."),
+        "notShown": _("This browser cannot show the picture."),
+        "yes": _("yes"),
+        "no": _("no"),
+    }

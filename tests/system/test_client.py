@@ -1,0 +1,67 @@
+"""The command-line client as people call it, against the real service."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests import pictures
+from tests.service import ROOT
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "one.png").write_bytes(pictures.PHOTO_PATH.read_bytes())
+    (tmp_path / "deep" / "two.jpg").write_bytes(pictures.CLOSE["large jpeg"]())
+    (tmp_path / "notes.txt").write_text("no picture")
+    return tmp_path
+
+
+@pytest.fixture
+def run(service, folder):
+    def run(*arguments, url=service.gateway):
+        command = [sys.executable, "-m", "gateway.client", "--url", url, *arguments]
+        environment = {"PYTHONPATH": str(ROOT), "COLUMNS": "160", "PATH": ""}
+        return subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    return run
+
+
+def test_a_folders_pictures_become_a_table(run):
+    done = run(".")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("cat") == 2
+    assert "notes.txt" not in done.stdout
+
+
+@pytest.mark.parametrize("pattern", ["*.png", "**/*.png"])
+def test_a_pattern_that_the_shell_left_alone(run, pattern):
+    [result] = json.loads(run("--json", "--top-k", "2", pattern).stdout)
+    assert (result["filename"], result["label"], len(result["scores"])) == ("one.png", "cat", 2)
+
+
+def test_one_bad_file_is_said_and_the_exit_code_is_1(run):
+    done = run("--csv", "one.png", "notes.txt")
+    assert done.returncode == 1
+    good, bad = csv.DictReader(io.StringIO(done.stdout))
+    assert (good["label"], good["error"]) == ("cat", "")
+    assert "Send a JPEG" in bad["error"]
+
+
+def test_a_gateway_that_is_not_there_is_said(run):
+    done = run("one.png", url="http://127.0.0.1:9")
+    assert done.returncode == 1
+    assert "Not sent" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_a_name_of_nothing_is_a_wrong_argument(run):
+    done = run("nothing.png")
+    assert done.returncode == 2
+    assert "nothing.png: no such file" in done.stderr

@@ -1,4 +1,4 @@
-"""Augmentation: reflected shifts and cutout; mirroring is the network's own business (model/network.py).
+"""Augmentation: reflected shifts, alternating flips, cutout.
 
 Every draw depends on (seed, epoch, step) alone, so a resumed run sees exactly the pictures that it would have seen.
 """
@@ -19,10 +19,11 @@ def generator_for(*key: int) -> torch.Generator:
 
 
 class Augmenter:
-    """Shifts the pictures that it was built with by up to `shift` pixels, and blots out a square of each.
+    """Shifts by up to `shift` pixels and mirrors the pictures that it was built with, and blots out a square of each.
 
-    The square, `cutout` pixels a side, lies wholly inside and has the mean colour (DeVries and Taylor 2017,
-    arXiv:1708.04552).
+    Each picture is mirrored in the even or in the odd epochs, by a coin thrown once: every two epochs show both sides
+    of every picture, which random flips do not (arXiv:2404.00498, section 3.6). The square, `cutout` pixels a side,
+    lies wholly inside and has the mean colour (DeVries and Taylor 2017, arXiv:1708.04552).
     """
 
     def __init__(self, images: Tensor, *, shift: int, cutout: int, seed: int) -> None:
@@ -31,6 +32,7 @@ class Augmenter:
         self.shift = shift
         self.cutout = cutout
         self.height, self.width = images.shape[2:]
+        self.mirrored_when_even = torch.rand(len(images), generator=generator_for(seed)) < 0.5
         # Reflection padding knows no uint8 on the CPU; float16 holds 0 to 255 exactly.
         padded = F.pad(images.half(), (shift,) * 4, mode="reflect").byte()
         size = 2 * shift + 1
@@ -42,6 +44,8 @@ class Augmenter:
         generator = generator_for(self.seed, epoch, step)
         rows, columns = torch.randint(0, 2 * self.shift + 1, (2, len(indices)), generator=generator)
         images = self.windows[indices, :, rows, columns]
+        mirrored = self.mirrored_when_even[indices] ^ bool(epoch % 2)
+        images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
         return self._blot(images, generator) if self.cutout else images
 
     def _blot(self, images: Tensor, generator: torch.Generator) -> Tensor:

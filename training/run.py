@@ -95,9 +95,6 @@ class Training(ABC):
         """Give the network whose weights are validated and kept."""
         return self.network
 
-    def tidy(self) -> None:  # noqa: B027  # most recipes have nothing of the kind
-        """Put the network in order after an epoch, before it is validated."""
-
     def state(self) -> dict[str, Any]:
         """Give what the recipe needs to resume besides network, optimisers and progress."""
         return {}
@@ -136,7 +133,6 @@ class Training(ABC):
     def finish_epoch(self) -> dict[str, float]:
         """Validate, note the epoch's figures and keep its weights."""
         progressed = self.progressed
-        self.tidy()
         seen = self.steps_per_epoch * self.settings.batch_size
         validation_loss, validation_accuracy = self.loss_and_accuracy(self.data.validation, progressed.epoch)
         figures = {

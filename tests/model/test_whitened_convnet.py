@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from model.network import channels_last
-from model.whitened_convnet import PIXEL_MEAN, PIXEL_STD, Block, WhitenedConvNet
+from model.whitened_convnet import PIXEL_MEAN, PIXEL_STD, WhitenedConvNet
 from training.muon import Muon
 
 
@@ -42,8 +42,7 @@ def test_whitened_patches_have_unit_covariance():
     smooth = F.avg_pool2d(torch.rand(64, 3, 34, 34) * 255, 3, stride=1)
     network = WhitenedConvNet((8, 16, 16))
     network.init_whitening(smooth, eps=0)
-    both = torch.cat((smooth, smooth.flip(-1)))
-    responses = F.conv2d(network.normalize(both), network.whiten.weight[:12]).transpose(0, 1).flatten(1)
+    responses = F.conv2d(network.normalize(smooth), network.whiten.weight[:12]).transpose(0, 1).flatten(1)
     assert torch.allclose(responses @ responses.T / responses.shape[1], torch.eye(12), atol=1e-3)
 
 
@@ -78,33 +77,3 @@ def test_memory_layout_does_not_change_the_answer(network, pixels):
     plain = network(pixels)
     channels_last(network)
     assert torch.allclose(network(pixels.contiguous(memory_format=torch.channels_last)), plain, atol=1e-5)
-
-
-@pytest.mark.parametrize("side", [32, 24])
-def test_a_mirror_image_gets_the_same_answer_before_and_after_training(side):
-    torch.manual_seed(0)
-    network = WhitenedConvNet((8, 16, 16))
-    network.init_whitening(torch.randint(0, 256, (64, 3, side, side), dtype=torch.uint8))
-    pixels = torch.randint(0, 256, (20, 3, side, side), dtype=torch.uint8)
-    optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=0.05)
-    for _ in range(3):
-        assert torch.allclose(network.eval()(pixels.flip(-1)), network(pixels), atol=1e-5)
-        before = network.head.weight.clone()
-        F.cross_entropy(network.train()(pixels), torch.arange(20) % 10).backward()
-        network.symmetrize_gradients()
-        optimizer.step()
-        optimizer.zero_grad()
-        network.symmetrize()
-        assert not torch.equal(network.head.weight, before)
-
-
-def test_the_signal_passes_untrained_filters():
-    """Each half's first filters are the identity on the same half of the input."""
-    block = WhitenedConvNet((8, 16, 16)).blocks[1]
-    assert isinstance(block, Block)
-    for conv in (block.conv1, block.conv2):
-        half_in, half_out = conv.in_channels // 2, conv.out_channels // 2
-        for channel in range(half_in):
-            for offset_out, offset_in in ((0, 0), (half_out, half_in)):
-                row = conv.weight[offset_out + channel]
-                assert row.abs().sum() == row[offset_in + channel, 1, 1] == 1

@@ -16,7 +16,7 @@ EXAMPLES = 40  # for each operation and phase
 
 def test_schemathesis_finds_no_violation(service, tmp_path):
     """It sends a few hundred requests, right and wrong ones, and compares every answer with the document."""
-    command = [Path(sys.executable).parent / "schemathesis", "run", f"{service.gateway}/openapi.json"]
+    command = [str(Path(sys.executable).parent / "schemathesis"), "run", f"{service.gateway}/openapi.json"]
     options = [f"--max-examples={EXAMPLES}", "--seed=1", "--request-timeout=30", "--no-color"]
     # No schema can say which bytes are a picture, so that bytes which are none are refused is no violation.
     options.append("--exclude-checks=positive_data_acceptance")

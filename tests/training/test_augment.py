@@ -13,8 +13,12 @@ def everything(augmenter, images, epoch, step=0):
     return augmenter.batch(torch.arange(len(images)), epoch=epoch, step=step)
 
 
-def test_without_shift_and_cutout_every_picture_is_shown_as_it_is(images):
-    assert torch.equal(everything(Augmenter(images, shift=0, cutout=0, seed=1), images, 0), images)
+def test_without_shift_every_picture_is_shown_as_it_is_and_mirrored_in_turn(images):
+    augmenter = Augmenter(images, shift=0, cutout=0, seed=1)
+    even, odd = everything(augmenter, images, 0), everything(augmenter, images, 1)
+    for index, image in enumerate(images):
+        both = {even[index].numpy().tobytes(), odd[index].numpy().tobytes()}
+        assert both == {image.numpy().tobytes(), image.flip(-1).numpy().tobytes()}
 
 
 def test_a_shifted_picture_is_a_window_of_the_reflected_one(images):
@@ -27,7 +31,7 @@ def test_a_shifted_picture_is_a_window_of_the_reflected_one(images):
         for x in range(5)
     }
     for image in everything(augmenter, images, 0):
-        assert image.numpy().tobytes() in windows
+        assert {image.numpy().tobytes(), image.flip(-1).contiguous().numpy().tobytes()} & windows
 
 
 def test_a_square_of_the_mean_colour_is_blotted_out(images):

@@ -13,4 +13,4 @@ timeout = 60  # seconds until a stuck worker is replaced
 graceful_timeout = 15  # longer than answer_timeout_seconds: what was accepted is answered before a stop
 control_socket_disable = True  # nobody manages it that way, and it would leave a folder in the home
 accesslog = None  # the application writes one structured line a request
-loglevel = "warning"
+loglevel = "error"  # malformed requests are their senders' business; a warning each would break the JSON lines

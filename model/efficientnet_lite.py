@@ -87,26 +87,18 @@ class EfficientNetLite(Network):
         self.normalize = Normalize((127.0,) * 3, (128.0,) * 3)
         self.stem = ConvNorm(3, _STEM_CHANNELS, 3, stride=2)
         blocks: list[nn.Module] = []
-        last_fine = 0
         channels = _STEM_CHANNELS
         width, depth = _SCALES[variant]
         for index, (repeats, kernel, stride, expansion, stage_channels) in enumerate(_STAGES):
-            if stride == 2:
-                last_fine = len(blocks) - 1  # before the last halving: 8x8 for 128 pixels
             ends = index in (0, len(_STAGES) - 1)
             for repeat in range(repeats if ends else ceil(depth * repeats)):
                 wanted = _round_to_eight(stage_channels * width)
                 blocks.append(InvertedResidual(channels, wanted, kernel, 1 if repeat else stride, expansion))
                 channels = wanted
         self.blocks = nn.Sequential(*blocks)
-        self._last_fine = last_fine
         self.head = ConvNorm(channels, _HEAD_CHANNELS, 1)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(_HEAD_CHANNELS, outputs)
-
-    @property
-    def explained_layer(self) -> nn.Module:
-        return self.blocks[self._last_fine]
 
     def describe(self) -> dict[str, Any]:
         return {"variant": self.variant, "side": self.side}

@@ -28,11 +28,6 @@ class Network(nn.Module, ABC):
     def describe(self) -> dict[str, Any]:
         """Give the constructor's arguments as plain values: with the class's name, all that building it again needs."""
 
-    @property
-    @abstractmethod
-    def explained_layer(self) -> nn.Module:
-        """The layer whose output says which part of the picture spoke for a class: deep, but not yet too coarse."""
-
     @abstractmethod
     def forward(self, pixels: Tensor) -> Tensor: ...
 

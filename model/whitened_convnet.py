@@ -59,10 +59,6 @@ class WhitenedConvNet(Network):
         # Unit-variance head weights need small outputs: without this the first logits would be tens wide.
         self.logit_scale = 1 / widths[2]
 
-    @property
-    def explained_layer(self) -> nn.Module:
-        return self.blocks[1]  # 7x7
-
     def describe(self) -> dict[str, Any]:
         return {"widths": list(self.widths)}
 

@@ -121,10 +121,13 @@ export class Card {
       this.find(".time").textContent = fill(words.time, { time: this.milliseconds });
       drawBars(this.find(".scores"), result.scores);
     }
-    if (state === "failed") {
-      this.find(".problem h2").textContent = problem.title;
-      this.find(".problem p").textContent = problem.detail;
-    }
+    if (state === "failed") this.showProblem(problem);
+  }
+
+  showProblem({ title, detail }) {
+    this.find(".problem").hidden = false;
+    this.find(".problem h2").textContent = title;
+    this.find(".problem p").textContent = detail;
   }
 
   async explain() {
@@ -135,9 +138,7 @@ export class Card {
       try {
         this.explanation = (await this.send("explain")).results[0].explanation;
       } catch (problem) {
-        this.find(".problem").hidden = false;
-        this.find(".problem h2").textContent = problem.title;
-        this.find(".problem p").textContent = problem.detail;
+        this.showProblem(problem);
         return;
       } finally {
         why.disabled = false;

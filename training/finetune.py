@@ -24,6 +24,7 @@ from model.network import NONE_COLUMN, channels_last
 from training import photographs
 from training.augment import generator_for
 from training.data import Cifar10
+from training.depthwise import with_float32_gradients
 from training.pretrained import pretrained_network
 from training.run import Training
 from training.settings import Settings, knob
@@ -40,8 +41,8 @@ class FinetuneSettings(Settings):
     )
     variant: int = knob(0, "EfficientNet-Lite's variant, 0 or 2")
     sides: tuple[int, ...] = knob((64, 96, 128), "sides of the pictures, in pixels, each for a part of the epochs")
-    epochs: int = knob(8, "passes over the 45,000 training pictures")
-    side_epochs: tuple[int, ...] = knob((3, 3, 2), "how many epochs each side has")
+    epochs: int = knob(11, "passes over the 45,000 training pictures")
+    side_epochs: tuple[int, ...] = knob((4, 4, 3), "how many epochs each side has")
     batch_size: int = knob(64, "CIFAR-10 pictures a step")
     photograph_batch: int = knob(16, "photographs a step")
     detail: int = knob(64, "side, in pixels, that larger pictures are shrunk to when the network serves")
@@ -72,6 +73,8 @@ class FinetuneTraining(Training):
         average = get_ema_multi_avg_fn(settings.average)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
         channels_last(self.average)
+        if self.device.type == "cpu":
+            with_float32_gradients(self.network)
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         others = [p for p in self.network.parameters() if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]

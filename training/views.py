@@ -21,13 +21,17 @@ class Views:
     shift: float = 0.1  # largest shift, as a share of the side
     turn: float = 12.0  # largest rotation in degrees, of half of the pictures
     colour: float = 0.3  # largest change of brightness, contrast and saturation, as a share
+    haze: float = 0.1  # share of pictures whose contrast goes as far down as a fifth, darker or brighter
+    blur: float = 0.1  # share of pictures that are blurred
     noise: float = 0.15  # share of pictures with noise
     cutout: float = 0.4  # largest side of the square blotted out of half of the pictures, as a share of the side
 
     def __call__(self, images: Tensor, side: int, generator: torch.Generator) -> Tensor:
         """Give one view of each picture, float32, 0 to 255: (N, 3, H, W) uint8 to (N, 3, side, side)."""
         pixels = self._warp(images.float(), side, generator)
+        pixels = self._blur(pixels, generator)
         pixels = self._recolour(pixels, generator)
+        pixels = self._add_haze(pixels, generator)
         pixels = self._add_noise(pixels, generator)
         return self._blot(pixels, generator).clamp(0, 255)
 
@@ -56,6 +60,26 @@ class Views:
         middle = pixels.mean((1, 2, 3), keepdim=True)
         recoloured: Tensor = (middle + contrast * (pixels - middle)) * brightness
         return recoloured
+
+    def _add_haze(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        drawn, depth, light = torch.rand(3, len(pixels), 1, 1, 1, generator=generator)
+        kept = torch.where(drawn < self.haze, 1 - 0.8 * depth, 1.0).to(pixels.device)
+        hazy: Tensor = kept * pixels + (1 - kept) * 255 * light.to(pixels.device)
+        return hazy
+
+    def _blur(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        """Blur a share of the pictures with a Gaussian, whose deviation is drawn for all of them, up to a 20th."""
+        drawn, width = torch.rand(2, len(pixels), generator=generator)
+        chosen = (drawn < self.blur).nonzero().flatten().to(pixels.device)
+        side = pixels.shape[-1]
+        deviation = side * (0.01 + 0.04 * width[0].item())
+        reach = min(int(2.5 * deviation) + 1, side - 1)
+        places = torch.arange(-reach, reach + 1, dtype=torch.float32, device=pixels.device)
+        weights = torch.exp(-((places / deviation) ** 2) / 2)
+        rows = (weights / weights.sum()).view(1, 1, 1, -1).expand(3, 1, 1, -1)
+        blurred = F.pad(pixels[chosen], (reach,) * 4, mode="reflect")
+        blurred = F.conv2d(F.conv2d(blurred, rows, groups=3), rows.transpose(2, 3), groups=3)
+        return pixels.index_copy(0, chosen, blurred)
 
     def _add_noise(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
         """Add noise to a share of the pictures, of a strength drawn for each."""

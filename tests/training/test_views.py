@@ -5,12 +5,13 @@ from training.augment import generator_for
 from training.run import resized
 from training.views import Views
 
-STILL = {"zoom": 1.0, "stretch": 1.0, "shift": 0.0, "turn": 0.0, "colour": 0.0, "noise": 0.0, "cutout": 0.0}
+NONE_OF = ("shift", "turn", "colour", "haze", "blur", "noise", "cutout")
+STILL = {"zoom": 1.0, "stretch": 1.0} | dict.fromkeys(NONE_OF, 0.0)
 
 
 @pytest.fixture
 def images():
-    return torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return torch.randint(0, 256, (32, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 def view(images, side=32, seed=1, **changes):
@@ -54,6 +55,24 @@ def test_noise_has_no_mean_of_its_own(images):
     shown = view(grey, noise=1.0)
     assert shown.std() > 5
     assert shown.mean() == pytest.approx(128, abs=0.5)
+
+
+def test_haze_takes_contrast_and_keeps_pixels_in_range(images):
+    hazy = view(images, haze=1.0)
+    assert (hazy.std((1, 2, 3)) < view(images).std((1, 2, 3))).all()
+    assert hazy.std((1, 2, 3)).min() > 0.15 * view(images).std((1, 2, 3)).min()
+
+
+def test_blur_takes_detail_and_keeps_the_mean(images):
+    sharp, blurred = view(images, side=64), view(images, side=64, blur=1.0)
+    assert (blurred.diff(dim=-1).abs().mean((1, 2, 3)) < sharp.diff(dim=-1).abs().mean((1, 2, 3))).all()
+    assert torch.allclose(blurred.mean((1, 2, 3)), sharp.mean((1, 2, 3)), atol=8)
+
+
+@pytest.mark.parametrize("change", [{"haze": 0.5}, {"blur": 0.5}, {"noise": 0.5}])
+def test_only_a_share_is_spoilt(images, change):
+    changed = ((view(images, **change) - view(images)).abs().mean((1, 2, 3)) > 0.01).sum()
+    assert 5 < changed < 27
 
 
 def test_squares_are_blotted_out_of_some(images):

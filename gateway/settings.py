@@ -18,9 +18,16 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address that the gateway listens on")
     port: int = Field(8000, ge=1, le=65535, description="port that the gateway listens on")
     threads: int = Field(16, ge=1, description="requests that are answered at the same time")
-    torchserve_url: str = Field("http://127.0.0.1:8080", description="where TorchServe's inference API is")
+    torchserve_url: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("http://127.0.0.1:8080",),
+        description="where TorchServe's inference API is; several addresses are separated by commas, and a host name "
+        "with several IP addresses counts as several",
+    )
     model_name: str = Field("cifar10", description="the model's name in TorchServe")
-    key_file: Path = Field(Path("key_file.json"), description="TorchServe's key file; its inference key is used")
+    key_file: Path = Field(
+        Path("key_file.json"),
+        description="TorchServe's key file; `{address}` in it is the IP address of the TorchServe it is of",
+    )
     connect_timeout_seconds: float = Field(1.0, gt=0, description="for the connection to TorchServe")
     answer_timeout_seconds: float = Field(10.0, gt=0, description="for TorchServe's answer; then 504")
     max_image_bytes: int = Field(20 * MEGABYTE, ge=1, description="largest picture; a larger one gets 413")
@@ -36,7 +43,7 @@ class Settings(BaseSettings):
         (), description="origins whose pages may call the API, separated by commas; `*` for all"
     )
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "torchserve_url", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -8,7 +8,6 @@ What can go wrong, as seen by a caller:
     └── ModelTimeout          504: no answer in time
 """
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from gateway.problems import Problem
+from gateway.replicas import KeyFileError, NoReplicaError, Replica, Replicas
 from gateway.settings import Settings
 
 
@@ -36,11 +36,16 @@ class ModelUnavailable(Problem):
         self.reason = reason
 
 
+class _QueueFull(ModelUnavailable):
+    """TorchServe has as many requests waiting as it takes."""
+
+
 class ModelTimeout(Problem):
     """The prediction took too long."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__("model-timeout", seconds=f"{seconds:g}")
+        self.reason = f"no answer within {seconds:g} seconds"
 
 
 @dataclass(frozen=True)
@@ -53,12 +58,11 @@ class Prediction:
 
 
 class TorchServe:
-    """A pooled client with one timeout for connecting and one for the answer."""
+    """A pooled client of all replicas, with one timeout for connecting and one for the answer."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.url = settings.torchserve_url.rstrip("/")
-        self.key = ""
+        self.replicas = Replicas(settings.torchserve_url, settings.key_file)
         self.session = requests.Session()
         self.session.trust_env = False  # no proxy from the environment between us and TorchServe
         self.session.mount("http://", HTTPAdapter(pool_maxsize=settings.threads * 2))
@@ -83,55 +87,73 @@ class TorchServe:
         return self._ask("predictions", b"-", {"X-Request-ID": request_id, "X-Model-Manifest": "true"})
 
     def _ask(self, what: str, body: bytes, headers: dict[str, str]) -> Prediction:
-        response = self._post(what, body, headers)
-        if _key_refused(response):
-            # TorchServe makes new keys at every start; ours may be an old one.
-            self._read_key()
-            response = self._post(what, body, headers)
+        """Ask one replica and, where it fails, once more.
+
+        That is safe: a prediction changes nothing. A full queue is no failure, but another replica may have room.
+        """
+        replica = self._choose()
+        try:
+            return self._ask_replica(replica, what, body, headers)
+        except ModelUnavailable as problem:
+            second = self._choose(other_than=replica)
+            if second is replica and isinstance(problem, _QueueFull):
+                raise
+            return self._ask_replica(second, what, body, headers)
+
+    def _choose(self, other_than: Replica | None = None) -> Replica:
+        try:
+            return self.replicas.choose(other_than)
+        except NoReplicaError as error:
+            raise ModelUnavailable(str(error)) from error
+
+    def _ask_replica(self, replica: Replica, what: str, body: bytes, headers: dict[str, str]) -> Prediction:
+        try:
+            with self.replicas.waiting_for(replica):
+                response = self._post(replica, what, body, headers)
+        except (ModelUnavailable, ModelTimeout) as problem:
+            self.replicas.failed(replica, problem.reason)
+            raise
         if response.ok:
+            self.replicas.answered(replica)
             return Prediction(
                 answer=response.json(),
                 version=response.headers.get("X-Model-Version", ""),
                 sha256=response.headers.get("X-Model-SHA256", ""),
             )
         if response.headers.get("Content-Type", "").startswith("application/problem+json"):
+            self.replicas.answered(replica)
             raise PictureRefused(response.json())
         if response.status_code == 413:
             raise Problem.too_large(self.settings.max_image_bytes)
+        reason = "the key is refused" if _key_refused(response) else f"TorchServe answered {response.status_code}"
+        if response.status_code == 503:
+            raise _QueueFull(reason)
+        self.replicas.failed(replica, reason)
+        raise ModelUnavailable(reason)
+
+    def _post(self, replica: Replica, what: str, body: bytes, headers: dict[str, str]) -> requests.Response:
+        response = self._post_once(replica, what, body, headers)
         if _key_refused(response):
-            raise ModelUnavailable("the key is refused")
-        raise ModelUnavailable(f"TorchServe answered {response.status_code}")
+            # TorchServe makes new keys at every start; ours may be an old one.
+            replica.key = ""
+            response = self._post_once(replica, what, body, headers)
+        return response
 
-    def _post(self, what: str, body: bytes, headers: dict[str, str]) -> requests.Response:
-        try:
-            return self._post_once(what, body, headers)
-        except ModelUnavailable:
-            # A pooled connection may have been closed by the other side meanwhile. Asking again is safe: a prediction
-            # changes nothing.
-            return self._post_once(what, body, headers)
-
-    def _post_once(self, what: str, body: bytes, headers: dict[str, str]) -> requests.Response:
+    def _post_once(self, replica: Replica, what: str, body: bytes, headers: dict[str, str]) -> requests.Response:
         settings = self.settings
-        headers = headers | {
-            "Authorization": f"Bearer {self.key or self._read_key()}",
-            "Content-Type": "application/octet-stream",
-        }
+        try:
+            key = replica.key or replica.read_key()
+        except KeyFileError as error:
+            raise ModelUnavailable(str(error)) from error
+        headers = headers | {"Authorization": f"Bearer {key}", "Content-Type": "application/octet-stream"}
         timeout = (settings.connect_timeout_seconds, settings.answer_timeout_seconds)
-        url = f"{self.url}/{what}/{settings.model_name}"
+        url = f"{replica.url}/{what}/{settings.model_name}"
         try:
             return self.session.post(url, data=body, headers=headers, timeout=timeout)
         except requests.ReadTimeout as error:
             raise ModelTimeout(settings.answer_timeout_seconds) from error
         except requests.RequestException as error:
             raise ModelUnavailable(type(error).__name__) from error
-
-    def _read_key(self) -> str:
-        """Read the inference key; TorchServe writes the file in place, so it may be there by half."""
-        try:
-            self.key = str(json.loads(self.settings.key_file.read_text())["inference"]["key"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ModelUnavailable("there is no whole key file") from error
-        return self.key
 
 
 def _key_refused(response: requests.Response) -> bool:

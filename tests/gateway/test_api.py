@@ -115,14 +115,14 @@ def test_the_handlers_refusal_is_passed_on(client):
 
 @pytest.mark.parametrize("status", [404, 500, 503, 507])
 def test_a_model_that_fails_is_503_and_says_when_to_come_back(client, torchserve, status):
-    torchserve.script = [status]
+    torchserve.script = [status] * 2
     response = post(client, file(b"picture"))
     assert_problem(response, 503, "model-unavailable")
     assert int(response.headers["Retry-After"]) > 0
 
 
-def test_a_model_that_is_not_there_is_503(client, app):
-    app.extensions["torchserve"].url = "http://127.0.0.1:9"
+def test_a_model_that_is_not_there_is_503(make_app):
+    client = make_app(torchserve_url="http://127.0.0.1:9").test_client()
     assert_problem(post(client, file(b"picture")), 503, "model-unavailable")
 
 
@@ -134,14 +134,12 @@ def test_a_connection_that_breaks_off_is_tried_once_more(client, torchserve):
     assert post(client, file(b"picture")).status_code == 200
 
 
-def test_a_model_that_is_silent_is_504(client, app):
+def test_a_model_that_is_silent_is_504(make_app):
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts and never answers
-        app.extensions["torchserve"].url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        app.extensions["torchserve"].settings = app.extensions["settings"].model_copy(
-            update={"answer_timeout_seconds": 0.2}
-        )
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        client = make_app(torchserve_url=url, answer_timeout_seconds=0.2).test_client()
         assert_problem(post(client, file(b"picture")), 504, "model-timeout")
 
 

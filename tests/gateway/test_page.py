@@ -91,9 +91,8 @@ def test_the_model_page_shows_what_the_manifest_says(client):
         assert all(f">{count}</td>" in page for count in row)
 
 
-def test_the_model_page_says_when_the_model_is_away(client, app):
-    app.extensions["torchserve"].url = "http://127.0.0.1:9"
-    response = client.get("/model", headers=HTML)
+def test_the_model_page_says_when_the_model_is_away(make_app):
+    response = make_app(torchserve_url="http://127.0.0.1:9").test_client().get("/model", headers=HTML)
     assert response.status_code == 503
     assert "The model is not available" in response.text
 

@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -90,7 +91,7 @@ def test_a_lone_one_whose_queue_is_full_is_not_asked_again(make_app, both):
 
 
 def test_the_one_with_fewer_waiting_is_chosen():
-    both = Replicas(("http://127.0.0.1:1", "http://127.0.0.1:2"), key_file=None)
+    both = Replicas(("http://127.0.0.1:1", "http://127.0.0.1:2"), Path("key_file.json"))
     first = both.choose()
     with both.waiting_for(first):
         assert {both.choose().url for _ in range(4)} == {both.choose(other_than=first).url}
@@ -105,7 +106,7 @@ def test_a_name_stands_for_all_its_addresses_as_they_come_and_go(monkeypatch, tm
             raise socket.gaierror("no such host")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in ips]
 
-    monkeypatch.setattr(replicas.socket, "getaddrinfo", name_server)
+    monkeypatch.setattr(socket, "getaddrinfo", name_server)
     monkeypatch.setattr(replicas, "RESOLVE_SECONDS", 0)
     many = Replicas(("http://torchserve:8080",), tmp_path / "{address}" / "key_file.json")
     first = many.choose()

@@ -42,7 +42,7 @@ def ready() -> Response:
     with _lock:
         if time.monotonic() - probes.get("time", -PROBE_LIFETIME) >= PROBE_LIFETIME:
             try:
-                prediction = torchserve.predict(PROBE_PATH.read_bytes(), g.request_id)
+                prediction = torchserve.predict(PROBE_PATH.read_bytes(), g.request_id, probe=True)
                 probes["outcome"] = {"status": "ready", "version": prediction.version, "sha256": prediction.sha256}
             except Problem as problem:
                 probes["outcome"] = problem

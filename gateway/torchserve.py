@@ -67,15 +67,18 @@ class TorchServe:
         self.session.trust_env = False  # no proxy from the environment between us and TorchServe
         self.session.mount("http://", HTTPAdapter(pool_maxsize=settings.threads * 2))
 
-    def predict(self, image: bytes, request_id: str, *, explain: bool = False) -> Prediction:
+    def predict(self, image: bytes, request_id: str, *, explain: bool = False, probe: bool = False) -> Prediction:
         """Have one picture classified; with `explain`, its answer has an `explanation` as well.
+
+        A `probe` is left out of the handler's log.
 
         Raises:
             PictureRefused: the picture itself gets no answer.
             ModelUnavailable: TorchServe cannot answer now.
             ModelTimeout: it did not answer in time.
         """
-        return self._ask("explanations" if explain else "predictions", image, {"X-Request-ID": request_id})
+        headers = {"X-Request-ID": request_id} | ({"X-Probe": "true"} if probe else {})
+        return self._ask("explanations" if explain else "predictions", image, headers)
 
     def manifest(self, request_id: str) -> Prediction:
         """Give the manifest of the weights that answer now.

@@ -70,7 +70,14 @@ def _zip(folder: Path, archive: Path) -> None:
             entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), ZIP_EPOCH)
             entry.external_attr = 0o644 << 16
             bundle.writestr(entry, path.read_bytes())  # stored: weights do not compress, and starting is faster
+    hash_file(archive).unlink(missing_ok=True)
     new.replace(archive)
+    hash_file(archive).write_text(f"{sha256_of(archive)}  {archive.name}\n")
+
+
+def hash_file(archive: Path) -> Path:
+    """Name the file that holds an archive's SHA-256, in the form that sha256sum reads."""
+    return archive.with_suffix(".mar.sha256")
 
 
 def main() -> None:

@@ -1,25 +1,32 @@
-"""Start everything, say where it is once a real prediction has come back through the gateway, wait, stop everything."""
+"""Start everything, say where it is once a real prediction has come back, keep it running, stop everything.
 
+`python -m launcher` starts TorchServe and the gateway; `python -m launcher torchserve` TorchServe alone.
+"""
+
+import argparse
 import contextlib
+import hashlib
+import json
 import os
 import shutil
 import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Final
 
 import requests
 from pydantic import ValidationError
 
-from handler.archive import DEFAULT_ARCHIVE
-from launcher import torchserve
+from launcher import probe, torchserve
 from launcher.processes import Child
 from launcher.settings import ROOT, Settings
+from launcher.supervisor import Part, Watch
 
-PROBE_PATH: Final = ROOT / "gateway" / "probe.png"
+ARCHIVE_PATH: Final = ROOT / "model-store" / "cifar10.mar"
+GUNICORN: Final = (sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gateway" / "gunicorn.conf.py"))
 
 
 class StartError(Exception):
@@ -30,129 +37,187 @@ class Stop(BaseException):
     """SIGINT or SIGTERM came."""
 
 
-def check_ports(settings: Settings) -> None:
-    """See that every port is free, before anything is started.
+class Launcher:
+    """The service as one: its parts, in the order in which they start."""
 
-    Raises:
-        StartError: one is taken.
-    """
-    for variable, port in settings.ports.items():
-        host = settings.gateway_host if variable == "GATEWAY_PORT" else "127.0.0.1"
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError as error:
+    def __init__(self, settings: Settings, *, with_gateway: bool) -> None:
+        self.settings = settings
+        self.with_gateway = with_gateway
+        self.gateway_url = f"http://{_reachable(settings.gateway_host)}:{settings.gateway_port}"
+
+    def say(self, message: str) -> None:
+        """Tell the operator."""
+        text = json.dumps({"event": "launcher", "message": message}) if self.settings.log_format == "json" else message
+        print(text, flush=True)
+
+    def serve(self) -> None:
+        """Run the service until `Stop` is raised.
+
+        Raises:
+            StartError: it cannot start.
+        """
+        _check_archive()
+        self._check_ports()
+        with self._folders(), self._parts() as parts:
+            self.say("starting TorchServe and the gateway …" if self.with_gateway else "starting TorchServe …")
+            self._wait_until_ready(parts)
+            self.say(self._greeting())
+            watch = Watch(
+                parts[0],
+                self._torchserve_answers,
+                self.say,
+                start_seconds=self.settings.start_timeout_seconds,
+                silence_seconds=self.settings.silence_seconds,
+            )
+            while True:
+                for part in parts:
+                    part.revive()
+                watch.look()
+                time.sleep(0.2)
+
+    def _check_ports(self) -> None:
+        """See that every port is free, before anything is started."""
+        settings = self.settings
+        hosts = {
+            "GATEWAY_PORT": settings.gateway_host,
+            "TS_INFERENCE_PORT": settings.ts_inference_host,
+            "TS_METRICS_PORT": settings.ts_metrics_host,
+        }
+        for variable, port in settings.ports.items():
+            if variable == "GATEWAY_PORT" and not self.with_gateway:
+                continue
+            with socket.socket() as taken:
+                taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    taken.bind((hosts.get(variable, "127.0.0.1"), port))
+                except OSError as error:
+                    raise StartError(
+                        f"port {port} is in use ({error.strerror}): stop what uses it, or set {variable} to another one"
+                    ) from error
+
+    @contextlib.contextmanager
+    def _folders(self) -> Iterator[None]:
+        """Make the folders for what lives as long as the service, for this user only; take them away afterwards."""
+        keys, scratch = self.settings.run_folder, self.settings.scratch_folder
+
+        def clear() -> None:
+            shutil.rmtree(scratch, ignore_errors=True)
+            self.settings.key_file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a mounted one stays
+                keys.rmdir()
+                keys.parent.rmdir()
+
+        clear()  # what a service left that was killed; its port is free
+        try:
+            keys.mkdir(mode=0o700, parents=True, exist_ok=True)
+            scratch.mkdir(mode=0o700)
+        except OSError as error:
+            raise StartError(f"{error.filename} cannot be made: {error.strerror}") from error
+        try:
+            yield
+        finally:
+            clear()
+
+    @contextlib.contextmanager
+    def _parts(self) -> Iterator[list[Part]]:
+        """Start TorchServe and the gateway; stop the gateway first, so that what it has accepted is still answered."""
+        starts: list[tuple[str, Callable[[], Child]]] = [("TorchServe", self._start_torchserve)]
+        if self.with_gateway:
+            starts.append(("the gateway", self._start_gateway))
+        parts: list[Part] = []
+        try:
+            for name, start in starts:
+                parts.append(Part(name, start, self.say))
+            yield parts
+        finally:
+            for part in reversed(parts):
+                part.stop()
+
+    def _start_torchserve(self) -> Child:
+        settings = self.settings
+        settings.key_file.unlink(missing_ok=True)  # its keys die with it
+        command = torchserve.command(settings, ARCHIVE_PATH.parent)
+        return Child("TorchServe", command, torchserve.environment(settings), settings.run_folder)
+
+    def _start_gateway(self) -> Child:
+        settings = self.settings
+        environment = {
+            **os.environ,
+            "GATEWAY_HOST": settings.gateway_host,
+            "GATEWAY_PORT": str(settings.gateway_port),
+            "GATEWAY_TORCHSERVE_URL": f"http://127.0.0.1:{settings.ts_inference_port}",
+            "GATEWAY_KEY_FILE": str(settings.key_file),
+            "TMPDIR": str(settings.scratch_folder),
+        }
+        return Child("the gateway", list(GUNICORN), environment, ROOT)
+
+    def _wait_until_ready(self, parts: list[Part]) -> None:
+        """Wait until a real prediction has come back, through the gateway where there is one."""
+        settings = self.settings
+        deadline = time.monotonic() + settings.start_timeout_seconds
+        while not (self._torchserve_answers() and (not self.with_gateway or self._gateway_answers())):
+            for part in parts:
+                if part.exit_code is not None:
+                    raise StartError(f"{part.name} ended with exit code {part.exit_code}; see the log above")
+            if time.monotonic() > deadline:
                 raise StartError(
-                    f"port {port} is in use ({error.strerror}): stop what uses it, or set {variable} to another one"
-                ) from error
+                    f"no prediction was answered within {settings.start_timeout_seconds:g} seconds; see the log above"
+                )
+            time.sleep(0.2)
 
-
-@contextlib.contextmanager
-def folders(settings: Settings) -> Iterator[None]:
-    """Make the folders for what lives as long as the service, private to this user, and take them away afterwards.
-
-    Raises:
-        StartError: one cannot be made.
-    """
-    both = (settings.run_folder, settings.scratch_folder)
-
-    def clear() -> None:
-        for folder in both:
-            shutil.rmtree(folder, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            settings.run_folder.parent.rmdir()
-
-    clear()  # what a service left that was killed; its port is free
-    try:
-        settings.run_folder.parent.mkdir(exist_ok=True)
-        for folder in both:
-            folder.mkdir(mode=0o700)
-    except OSError as error:
-        raise StartError(f"{error.filename} cannot be made: {error.strerror}") from error
-    try:
-        yield
-    finally:
-        clear()
-
-
-@contextlib.contextmanager
-def children(settings: Settings) -> Iterator[list[Child]]:
-    """Run TorchServe and the gateway; stop the gateway first, so that what it has accepted is still answered."""
-    gateway_environment = {
-        **os.environ,
-        "GATEWAY_HOST": settings.gateway_host,
-        "GATEWAY_PORT": str(settings.gateway_port),
-        "GATEWAY_TORCHSERVE_URL": f"http://127.0.0.1:{settings.ts_inference_port}",
-        "GATEWAY_KEY_FILE": str(settings.key_file),
-        "TMPDIR": str(settings.scratch_folder),
-    }
-    gunicorn = [sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gateway" / "gunicorn.conf.py")]
-    running: list[Child] = []
-    try:
-        java = torchserve.command(settings, DEFAULT_ARCHIVE.parent)
-        running.append(Child("TorchServe", java, torchserve.environment(settings), settings.run_folder))
-        running.append(Child("the gateway", gunicorn, gateway_environment, ROOT))
-        yield running
-    finally:
-        for child in reversed(running):
-            child.stop(timeout_seconds=20)
-
-
-def wait_until_ready(settings: Settings, running: list[Child]) -> str:
-    """Ask for a real prediction through the gateway until one comes; give its label.
-
-    Raises:
-        StartError: a process ended, or none came in time.
-    """
-    gateway = f"http://{settings.gateway_host}:{settings.gateway_port}"
-    deadline = time.monotonic() + settings.start_timeout_seconds
-    while time.monotonic() < deadline:
-        check_alive(running)
+    def _gateway_answers(self) -> bool:
+        picture = probe.PICTURE_PATH.read_bytes()
         with contextlib.suppress(requests.RequestException):
-            if requests.get(f"{gateway}/readyz", timeout=15).ok:
-                picture = PROBE_PATH.read_bytes()
-                response = requests.post(f"{gateway}/api/v1/classify", data=picture, timeout=15)
-                if response.ok:
-                    return str(response.json()["results"][0]["label"])
-        time.sleep(0.2)
-    raise StartError(f"no prediction was answered within {settings.start_timeout_seconds:g} seconds; see the log above")
+            return requests.post(f"{self.gateway_url}/api/v1/classify", data=picture, timeout=15).ok
+        return False
 
+    def _torchserve_answers(self) -> bool:
+        settings = self.settings
+        return probe.answers(settings.key_file, settings.ts_inference_port, settings.ts_management_port)
 
-def check_alive(running: list[Child]) -> None:
-    """See that every process still runs.
-
-    Raises:
-        StartError: one has ended.
-    """
-    for child in running:
-        if child.exit_code is not None:
-            raise StartError(f"{child.name} ended with exit code {child.exit_code}; see the log above")
-
-
-def serve(settings: Settings) -> None:
-    """Run the service until a process ends or `Stop` is raised."""
-    if not DEFAULT_ARCHIVE.exists():
-        raise StartError(f"there is no {DEFAULT_ARCHIVE.relative_to(ROOT)}: run make archive")
-    check_ports(settings)
-    with folders(settings), children(settings) as running:
-        print("starting TorchServe and the gateway …", flush=True)
-        label = wait_until_ready(settings, running)
-        inference = f"http://127.0.0.1:{settings.ts_inference_port}/predictions/cifar10"
-        print(
-            f"ready: the probe picture was classified as {label}\n"
-            f"  page        http://{settings.gateway_host}:{settings.gateway_port}/\n"
-            f"  REST API    http://{settings.gateway_host}:{settings.gateway_port}/api/v1/classify\n"
-            f"  TorchServe  {inference}\n"
+    def _greeting(self) -> str:
+        settings = self.settings
+        page = (
+            f"  page        {self.gateway_url}/\n  REST API    {self.gateway_url}/api/v1/classify\n"
+            if self.with_gateway
+            else ""
+        )
+        return (
+            "ready: a picture was classified\n"
+            f"{page}"
+            f"  TorchServe  http://127.0.0.1:{settings.ts_inference_port}/predictions/cifar10\n"
             f"  management  http://127.0.0.1:{settings.ts_management_port}/models/cifar10\n"
             f"  metrics     http://127.0.0.1:{settings.ts_metrics_port}/metrics\n"
-            f"  its keys    {settings.key_file.relative_to(ROOT)}\n"
-            "Ctrl-C stops it.",
-            flush=True,
+            f"  its keys    {_from_here(settings.key_file)}\n"
+            "Ctrl-C stops it."
         )
-        while True:
-            check_alive(running)
-            time.sleep(0.5)
+
+
+def _check_archive() -> None:
+    """See that the archive is the one that was packed.
+
+    Raises:
+        StartError: it is missing, or it is another one.
+    """
+    hash_path = ARCHIVE_PATH.with_suffix(".mar.sha256")
+    shown = _from_here(ARCHIVE_PATH)
+    try:
+        packed = hash_path.read_text().split()[0]
+        with ARCHIVE_PATH.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, IndexError) as error:
+        raise StartError(f"there is no {shown} with its hash beside it: run make archive") from error
+    if found != packed:
+        raise StartError(f"{shown} is not the archive that was packed, by its SHA-256: run make archive")
+
+
+def _reachable(host: str) -> str:
+    """Give an address at which what listens on `host` can be reached from here."""
+    return "127.0.0.1" if host in ("0.0.0.0", "") else host  # noqa: S104  # compared with, not listened on
+
+
+def _from_here(path: object) -> str:
+    return str(path).removeprefix(f"{ROOT}/")
 
 
 def _raise_stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
@@ -163,13 +228,18 @@ def _raise_stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
 
 
 def main() -> None:
-    """Run the service; exit code 0 after SIGINT or SIGTERM, 1 when it could not start or a part of it failed."""
+    """Run the service; exit code 0 after SIGINT or SIGTERM, 1 when it could not start."""
+    parser = argparse.ArgumentParser(prog="python -m launcher", description="Run the service until Ctrl-C or SIGTERM.")
+    parser.add_argument("part", nargs="?", choices=("all", "torchserve"), default="all", help="what to run")
+    with_gateway = parser.parse_args().part == "all"
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _raise_stop)
     try:
-        serve(Settings())
-    except Stop:
-        print("stopped", flush=True)
+        launcher = Launcher(Settings(), with_gateway=with_gateway)
+        try:
+            launcher.serve()
+        except Stop:
+            launcher.say("stopped")
     except ValidationError as error:
         wrong = error.errors()[0]
         sys.exit(f"launcher: {str(wrong['loc'][0]).upper()}: {wrong['msg']}")

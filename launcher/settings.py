@@ -1,9 +1,10 @@
 """What the launcher takes from the environment."""
 
 import os
+import socket
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -18,12 +19,22 @@ class Settings(BaseSettings):
 
     gateway_host: str = Field("127.0.0.1", description="address that the gateway listens on")
     gateway_port: int = Field(8000, ge=1, le=65535, description="the page and the REST API")
+    ts_inference_host: str = Field("127.0.0.1", description="address that TorchServe's inference API listens on")
+    ts_metrics_host: str = Field("127.0.0.1", description="address that TorchServe's metrics are at")
     ts_inference_port: int = Field(8080, ge=1, le=65535, description="TorchServe's inference API")
     ts_management_port: int = Field(8081, ge=1, le=65535, description="TorchServe's management API")
     ts_metrics_port: int = Field(8082, ge=1, le=65535, description="TorchServe's metrics")
     ts_grpc_inference_port: int = Field(7070, ge=1, le=65535, description="TorchServe's inference API over gRPC")
     ts_grpc_management_port: int = Field(7071, ge=1, le=65535, description="TorchServe's management API over gRPC")
     start_timeout_seconds: float = Field(120, gt=0, description="until a prediction must have been answered")
+    silence_seconds: float = Field(
+        20, gt=0, description="without an answered prediction, after which TorchServe is started again"
+    )
+    key_folder: Path | None = Field(
+        None,
+        description="folder for TorchServe's keys, `.run/PORT` if not set; `{address}` in it is our IP address",
+    )
+    log_format: Literal["text", "json"] = Field("text", description="form of the launcher's own lines")
 
     @property
     def ports(self) -> dict[str, int]:
@@ -33,6 +44,9 @@ class Settings(BaseSettings):
     @property
     def run_folder(self) -> Path:
         """The folder for what others may look for while the service runs: TorchServe's keys."""
+        if self.key_folder:
+            address = socket.gethostbyname(socket.gethostname()) if "{address}" in str(self.key_folder) else ""
+            return Path(str(self.key_folder).replace("{address}", address))
         return ROOT / ".run" / str(self.gateway_port)
 
     @property

@@ -59,9 +59,11 @@ def environment(settings: Settings) -> dict[str, str]:
     """Give TorchServe and its workers what they need of the environment, and nothing else of it."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL", "TZ") if name in os.environ}
     ports = {name: str(port) for name, port in settings.ports.items() if name.startswith("TS_")}
+    hosts = {"TS_INFERENCE_HOST": settings.ts_inference_host, "TS_METRICS_HOST": settings.ts_metrics_host}
     return {
         **kept,
         **ports,
+        **hosts,
         "TMPDIR": str(settings.scratch_folder),
         "LOG_LOCATION": str(settings.scratch_folder),
         "METRICS_LOCATION": str(settings.scratch_folder),

@@ -37,13 +37,13 @@ def free_ports():
 class Service:
     """One launcher with what it started; its output goes to `log`."""
 
-    def __init__(self, log: Path, ports: dict[str, int] | None = None):
+    def __init__(self, log: Path, ports: dict[str, int] | None = None, part: str = "all", **settings: str):
         self.log = log
         self.ports = ports or free_ports()
-        environment = os.environ | {name: str(port) for name, port in self.ports.items()}
+        self.environment = os.environ | {name: str(port) for name, port in self.ports.items()} | settings
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "launcher"], cwd=ROOT, env=environment, stdout=output, stderr=output
+                [sys.executable, "-m", "launcher", part], cwd=ROOT, env=self.environment, stdout=output, stderr=output
             )
         self.descendants: list[psutil.Process] = []
 
@@ -75,10 +75,13 @@ class Service:
         keys = json.loads((self.run_folder / "key_file.json").read_text())
         return {"Authorization": f"Bearer {keys[name]['key']}"}
 
+    def find_descendants(self) -> None:
+        self.descendants = psutil.Process(self.process.pid).children(recursive=True)
+
     def wait_until_ready(self) -> "Service":
         eventually(lambda: "Ctrl-C stops it" in self.output() or self.process.poll() is not None, 120)
         assert self.process.poll() is None, self.output()
-        self.descendants = psutil.Process(self.process.pid).children(recursive=True)
+        self.find_descendants()
         return self
 
     def output(self) -> str:

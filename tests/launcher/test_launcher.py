@@ -1,5 +1,6 @@
 """Starting and stopping the real service, politely and not."""
 
+import json
 import os
 import signal
 import socket
@@ -9,6 +10,8 @@ import sys
 import pytest
 import requests
 
+from launcher.__main__ import Launcher, StartError
+from launcher.settings import Settings
 from tests.service import PORTS, ROOT, Service, eventually, free_ports
 
 
@@ -71,11 +74,58 @@ def test_a_launcher_that_is_killed_takes_its_processes_along(tmp_path):
         assert again.leftovers() == []
 
 
-def test_a_part_that_dies_ends_the_whole_with_a_sentence(tmp_path):
+def is_ready(service):
+    try:
+        return requests.get(f"{service.gateway}/readyz", timeout=15).ok
+    except requests.ConnectionError:
+        return False
+
+
+@pytest.mark.parametrize(("part", "word"), [("TorchServe", "ModelServer"), ("the gateway", "gunicorn")])
+def test_a_part_that_dies_is_started_again(tmp_path, part, word):
     with Service(tmp_path / "log") as service:
-        service.descendant("ModelServer").kill()
-        assert service.process.wait(60) == 1
-        assert "TorchServe ended with exit code -9" in service.output().splitlines()[-1]
+        service.descendant(word).kill()
+        eventually(lambda: f"{part} ended with exit code -9" in service.output(), 30)
+        eventually(lambda: is_ready(service), 60)
+        service.find_descendants()
+        assert service.stop() == 0
         assert service.leftovers() == []
-        with pytest.raises(requests.ConnectionError):
-            requests.get(f"{service.gateway}/livez", timeout=5)
+
+
+def test_a_torchserve_that_answers_no_more_is_replaced(tmp_path):
+    with Service(tmp_path / "log", SILENCE_SECONDS="3") as service:
+        service.descendant("ModelServer").suspend()
+        eventually(lambda: "TorchServe has answered no prediction for" in service.output(), 60)
+        eventually(lambda: is_ready(service), 60)
+        service.find_descendants()
+        assert service.stop() == 0
+        assert service.leftovers() == []
+
+
+def test_torchserve_alone_as_in_its_container(tmp_path):
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    settings = {"KEY_FOLDER": str(keys), "LOG_FORMAT": "json", "TS_INFERENCE_HOST": "0.0.0.0"}
+    with Service(tmp_path / "log", None, "torchserve", **settings) as service:
+        probe = [sys.executable, "-m", "launcher.probe"]
+        assert subprocess.run(probe, cwd=ROOT, env=service.environment, check=False).returncode == 0
+        assert "gunicorn" not in " ".join(" ".join(each.cmdline()) for each in service.descendants)
+        messages = [json.loads(line) for line in service.output().splitlines() if '"launcher"' in line]
+        assert [message["message"].split()[0] for message in messages] == ["starting", "ready:"]
+        assert service.stop() == 0
+        done = subprocess.run(probe, cwd=ROOT, env=service.environment, check=False, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert "no prediction was answered" in done.stderr
+    assert list(keys.iterdir()) == []
+
+
+def test_an_archive_that_is_not_the_packed_one_is_not_served(tmp_path, monkeypatch):
+    launcher = Launcher(Settings(), with_gateway=True)
+    path = tmp_path / "cifar10.mar"
+    monkeypatch.setattr("launcher.__main__.ARCHIVE_PATH", path)
+    with pytest.raises(StartError, match="make archive"):
+        launcher.serve()
+    path.write_bytes(b"something else")
+    path.with_suffix(".mar.sha256").write_text(f"{'0' * 64}  cifar10.mar\n")
+    with pytest.raises(StartError, match="SHA-256"):
+        launcher.serve()

@@ -1,0 +1,53 @@
+"""Whether TorchServe answers predictions, asked with a real one: `python -m launcher.probe` exits with 0 or 1.
+
+Containers ask this every few seconds, so it imports nothing but the standard library.
+"""
+
+import http.client
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Final
+
+PICTURE_PATH: Final = Path(__file__).parent.parent / "gateway" / "probe.png"
+
+
+def answers(key_file: Path, inference_port: int, management_port: int, timeout_seconds: float = 10) -> bool:
+    """Have a picture classified; also True when the queue is full while a worker is ready, which is no failure."""
+    try:
+        keys = json.loads(key_file.read_text())
+        picture = http.client.HTTPConnection("127.0.0.1", inference_port, timeout=timeout_seconds)
+        headers = {
+            "Authorization": f"Bearer {keys['inference']['key']}",
+            "Content-Type": "application/octet-stream",
+            "X-Probe": "true",
+        }
+        picture.request("POST", "/predictions/cifar10", PICTURE_PATH.read_bytes(), headers)
+        status = picture.getresponse().status
+        picture.close()
+        if status != 503:
+            return status == 200
+        model = http.client.HTTPConnection("127.0.0.1", management_port, timeout=timeout_seconds)
+        model.request("GET", "/models/cifar10", headers={"Authorization": f"Bearer {keys['management']['key']}"})
+        [described] = json.loads(model.getresponse().read())
+        model.close()
+        return any(worker["status"] == "READY" for worker in described["workers"])
+    except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
+        return False
+
+
+def main() -> None:
+    """Look where the launcher's own settings say, which are environment variables."""
+    folder = os.environ.get("KEY_FOLDER", ".")
+    if "{address}" in folder:
+        folder = folder.replace("{address}", socket.gethostbyname(socket.gethostname()))
+    ports = [
+        int(os.environ.get(f"TS_{name}_PORT", default)) for name, default in (("INFERENCE", 8080), ("MANAGEMENT", 8081))
+    ]
+    sys.exit(0 if answers(Path(folder) / "key_file.json", *ports) else "no prediction was answered")
+
+
+if __name__ == "__main__":
+    main()

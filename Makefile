@@ -11,11 +11,12 @@ ARCHIVE := model-store/cifar10.mar
 ARCHIVED := $(wildcard model/*.py) model/weights.safetensors model/manifest.json \
 	handler/classifier_handler.py handler/model-config.yaml handler/archive.py
 
-.PHONY: help serve test check format translations train evaluate archive data clean
+.PHONY: help serve test test-containers check format translations train evaluate archive data clean
 
 help:
 	@echo "make serve     start the service: page and API on http://127.0.0.1:8000"
 	@echo "make test      run every test"
+	@echo "make test-containers  build the images and test what runs of them; needs Docker with compose"
 	@echo "make check     formatter, linter, types (reads only); make format mends what can be mended"
 	@echo "make translations  find new texts for gateway/translations/*/LC_MESSAGES/messages.po, and compile those files"
 	@echo "make data      show what CIFAR-10 is (downloads it into DATA=$(DATA) if it is not there)"
@@ -28,6 +29,9 @@ serve: $(ARCHIVE)
 
 test: $(VENV)/dev.stamp $(ARCHIVE)
 	$(BIN)/python -m pytest $(ARGS)
+
+test-containers: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -m containers tests/containers $(ARGS)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
@@ -58,9 +62,10 @@ archive: $(ARCHIVE)
 $(ARCHIVE): $(ARCHIVED) | $(VENV)/serve.stamp
 	$(BIN)/python -m handler.archive
 
-$(VENV)/serve.stamp: $(VENV)/torch.stamp
-$(VENV)/train.stamp: requirements/serve.txt
-$(VENV)/dev.stamp: requirements/serve.txt requirements/train.txt
+SERVED := requirements/torchserve.txt requirements/gateway.txt
+$(VENV)/serve.stamp: $(SERVED)
+$(VENV)/train.stamp: requirements/serve.txt $(SERVED)
+$(VENV)/dev.stamp: requirements/serve.txt requirements/train.txt $(SERVED)
 $(VENV)/%.stamp: requirements/%.txt requirements/constraints.txt $(VENV)/torch.stamp
 	$(BIN)/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@

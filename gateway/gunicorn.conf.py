@@ -1,5 +1,8 @@
 """How gunicorn serves the gateway; it reads the same settings as the application."""
 
+from structlog.processors import JSONRenderer, TimeStamper, add_log_level, format_exc_info
+from structlog.stdlib import ProcessorFormatter
+
 from gateway.settings import Settings
 
 _settings = Settings()
@@ -13,4 +16,17 @@ timeout = 60  # seconds until a stuck worker is replaced
 graceful_timeout = 15  # longer than answer_timeout_seconds: what was accepted is answered before a stop
 control_socket_disable = True  # nobody manages it that way, and it would leave a folder in the home
 accesslog = None  # the application writes one structured line a request
-loglevel = "error"  # malformed requests are their senders' business; a warning each would break the JSON lines
+# gunicorn's own lines are JSON as well. Only errors: malformed requests are their senders' business.
+logconfig_dict = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "json": {
+            "()": ProcessorFormatter,
+            "foreign_pre_chain": [add_log_level, TimeStamper(fmt="iso", utc=True), format_exc_info],
+            "processors": [ProcessorFormatter.remove_processors_meta, JSONRenderer()],
+        }
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "json"}},
+    "loggers": {"gunicorn.error": {"level": "ERROR", "handlers": ["console"], "propagate": False}},
+}

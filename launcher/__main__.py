@@ -45,9 +45,13 @@ class Launcher:
         self.with_gateway = with_gateway
         self.gateway_url = f"http://{_reachable(settings.gateway_host)}:{settings.gateway_port}"
 
+    @property
+    def _json_lines(self) -> bool:
+        return self.settings.log_format == "json"
+
     def say(self, message: str) -> None:
         """Tell the operator."""
-        text = json.dumps({"event": "launcher", "message": message}) if self.settings.log_format == "json" else message
+        text = json.dumps({"event": "launcher", "message": message}) if self._json_lines else message
         print(text, flush=True)
 
     def serve(self) -> None:
@@ -137,7 +141,8 @@ class Launcher:
         settings = self.settings
         settings.key_file.unlink(missing_ok=True)  # its keys die with it
         command = torchserve.command(settings, ARCHIVE_PATH.parent)
-        return Child("TorchServe", command, torchserve.environment(settings), settings.run_folder)
+        environment = torchserve.environment(settings)
+        return Child("TorchServe", command, environment, settings.run_folder, json_lines=self._json_lines)
 
     def _start_gateway(self) -> Child:
         settings = self.settings
@@ -149,7 +154,7 @@ class Launcher:
             "GATEWAY_KEY_FILE": str(settings.key_file),
             "TMPDIR": str(settings.scratch_folder),
         }
-        return Child("the gateway", list(GUNICORN), environment, ROOT)
+        return Child("the gateway", list(GUNICORN), environment, ROOT, json_lines=self._json_lines)
 
     def _wait_until_ready(self, parts: list[Part]) -> None:
         """Wait until a real prediction has come back, through the gateway where there is one."""

@@ -2,28 +2,42 @@
 
 import contextlib
 import ctypes
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 PR_SET_PDEATHSIG: Final = 1  # prctl(2)
+_LIBC: Final = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class Child:
-    """A process in a session of its own, so that Ctrl-C reaches the launcher alone and the stop has an order."""
+    """A process in a session of its own, so that Ctrl-C reaches the launcher alone and the stop has an order.
 
-    def __init__(self, name: str, command: list[str], environment: dict[str, str], folder: Path) -> None:
+    With `json_lines` all else that it prints is made into JSON objects: the JVM and libraries have words of their own.
+    """
+
+    def __init__(
+        self, name: str, command: list[str], environment: dict[str, str], folder: Path, *, json_lines: bool = False
+    ) -> None:
         self.name = name
         self.process = subprocess.Popen(
             command,
             env=environment,
             cwd=folder,
+            stdout=subprocess.PIPE if json_lines else None,
+            stderr=subprocess.STDOUT if json_lines else None,
             start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509  # safe: the launcher has one thread
+            preexec_fn=_die_with_parent,  # noqa: PLW1509  # safe beside threads: one system call, nothing allocated
         )
+        self._relay: threading.Thread | None = None
+        if self.process.stdout:
+            self._relay = threading.Thread(target=_relay, args=(name, self.process.stdout), daemon=True)
+            self._relay.start()
 
     @property
     def exit_code(self) -> int | None:
@@ -39,9 +53,23 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        if self._relay:
+            self._relay.join(timeout_seconds)
+
+
+def _relay(name: str, lines: IO[bytes]) -> None:
+    with lines:
+        for line in lines:
+            sys.stdout.buffer.write(line if line.startswith(b"{") else _as_json(name, line))
+            sys.stdout.buffer.flush()
+
+
+def _as_json(name: str, line: bytes) -> bytes:
+    message = {"event": "output", "part": name, "message": line.decode(errors="replace").rstrip()}
+    return json.dumps(message).encode() + b"\n"
 
 
 def _die_with_parent() -> None:
     """On Linux, have the kernel end this process when the launcher dies, be it by SIGKILL."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if _LIBC:
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -34,7 +34,9 @@ class Settings(BaseSettings):
         None,
         description="folder for TorchServe's keys, `.run/PORT` if not set; `{address}` in it is our IP address",
     )
-    log_format: Literal["text", "json"] = Field("text", description="form of the launcher's own lines")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="json makes every line on standard output a JSON object"
+    )
 
     @property
     def ports(self) -> dict[str, int]:

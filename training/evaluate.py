@@ -5,7 +5,6 @@ service. Temperature and scope threshold come from validation data; the test set
 """
 
 import argparse
-import io
 import os
 import sys
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
@@ -24,8 +22,9 @@ from model.manifest import MANIFEST_PATH, WEIGHTS_PATH, Manifest, WeightsError, 
 from training import plots
 from training.data import Cifar10, DataError, Split, load
 from training.metrics import auroc, fit_temperature, measure
-from training.pictures import DRAWN, NONE, drawn, photographs
+from training.pictures import DRAWN, NONE, drawn, photographs, png
 from training.run import tensors, write_json
+from training.through_service import accuracy_through_service
 
 SCOPE_THRESHOLD: Final = 0.05
 """Share of validation pictures that `in_scope` refuses."""
@@ -37,7 +36,7 @@ PLOTS_FOLDER: Final = Path("plots")
 
 def calibrated_outputs(classifier: Classifier, split: Split, console: Console, name: str) -> Tensor:
     """Classify a split as the service does, PNG bytes in: calibrated outputs, shape (N, 10) or (N, 11)."""
-    return outputs_of_files(classifier, [_png(image) for image in split.images], console, name)
+    return outputs_of_files(classifier, [png(image) for image in split.images], console, name)
 
 
 def outputs_of_files(classifier: Classifier, files: list[bytes], console: Console, name: str) -> Tensor:
@@ -48,12 +47,6 @@ def outputs_of_files(classifier: Classifier, files: list[bytes], console: Consol
         pixels = [classifier.read(files[index]) for index in batch]
         parts.append(classifier.outputs(np.stack(pixels)))
     return torch.cat(parts).clone()
-
-
-def _png(image: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
 
 
 def measured(document: dict[str, Any], weights: Path, data: Cifar10, console: Console) -> dict[str, Any]:
@@ -181,11 +174,20 @@ def main() -> None:
         default=[],
         help="folders or zip files of photographs lying as CLASS/NAME, CLASS being one of the ten or none",
     )
+    parser.add_argument(
+        "--service",
+        metavar="URL",
+        help="send every test picture to a running service instead, as in http://127.0.0.1:8000",
+    )
     options = parser.parse_args()
     torch.set_num_threads(os.cpu_count() or 1)
     console = Console()
     try:
         data = load(options.data)
+        if options.service:
+            accuracy, sha256 = accuracy_through_service(options.service, data.test, console)
+            console.print(f"test: accuracy {accuracy:.2%} through {options.service}, weights {sha256}", highlight=False)
+            return
         document = measured(Manifest.read().document, WEIGHTS_PATH, data, console)
         if options.photographs:
             document["other_pictures"] = measured_on_others(document, WEIGHTS_PATH, data, options.photographs, console)

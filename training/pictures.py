@@ -29,6 +29,13 @@ class Picture:
     label: str
 
 
+def png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """Write pixels, shape (H, W, 3), as a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
 def files_in(path: Path) -> Iterator[tuple[str, bytes]]:
     """Give name and bytes of every file in a folder or zip file, by name.
 

@@ -1,0 +1,108 @@
+"""Images built from this tree, and what runs of them."""
+
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import requests
+
+from tests.service import ROOT, eventually
+
+TAG = "under-test"
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.is_relative_to(ROOT / "tests" / "containers"):
+            item.add_marker(pytest.mark.containers)
+
+
+def run(*command: str, check: bool = True, **environment: str) -> str:
+    """Run a command in the repository's root and give what it printed; a failure shows all of that."""
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=2400, check=False
+    )
+    assert done.returncode == 0 or not check, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def inspect(container: str) -> dict[str, Any]:
+    [described] = json.loads(run("docker", "inspect", container))
+    assert isinstance(described, dict)
+    return described
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Stack:
+    """A compose project."""
+
+    project: str
+    files: tuple[str, ...]
+    environment: dict[str, str]
+
+    @property
+    def gateway(self) -> str:
+        return f"http://127.0.0.1:{self.environment['GATEWAY_PORT']}"
+
+    @property
+    def inference(self) -> str:
+        return f"http://127.0.0.1:{self.environment['TS_INFERENCE_PORT']}"
+
+    def compose(self, *arguments: str, check: bool = True) -> str:
+        files = [part for file in self.files for part in ("-f", file)]
+        return run("docker", "compose", "-p", self.project, *files, *arguments, check=check, **self.environment)
+
+    def containers(self, service: str) -> list[str]:
+        return self.compose("ps", "-q", service).split()
+
+    def container(self, service: str) -> str:
+        [container] = self.containers(service)
+        return container
+
+    def log(self, service: str) -> list[dict[str, Any]]:
+        """Every line that a service has written, each of which must be a JSON object."""
+        return [json.loads(line) for line in self.compose("logs", "--no-log-prefix", service).splitlines()]
+
+    def is_ready(self) -> bool:
+        try:
+            return requests.get(f"{self.gateway}/readyz", timeout=15).ok
+        except requests.RequestException:
+            return False
+
+    def up(self, *arguments: str) -> None:
+        self.compose("up", "--detach", "--wait", "--no-build", *arguments)
+        eventually(self.is_ready, 60)
+
+
+def stack(project: str, *files: str) -> Stack:
+    ports = {"GATEWAY_PORT": str(free_port()), "TS_INFERENCE_PORT": str(free_port())}
+    return Stack(project, files, {"VERSION": TAG, **ports})
+
+
+@pytest.fixture(scope="session")
+def images() -> None:
+    """Build all of them by the project's own files."""
+    files = ("-f", "docker-compose.yml", "-f", "deploy/scaled/compose.yml")
+    run("docker", "compose", *files, "build", VERSION=TAG)
+    run("docker", "build", "-f", "handler/Dockerfile", "--target", "all-in-one", "-t", f"cifar10:{TAG}", ".")
+
+
+@pytest.fixture(scope="module")
+def service(images: None) -> Iterator[Stack]:
+    running = stack("cifar10-test", "docker-compose.yml")
+    try:
+        running.up()
+        yield running
+    finally:
+        running.compose("down", "--volumes", "--timeout", "30", check=False)

@@ -1,0 +1,68 @@
+"""Three TorchServes and two gateways behind a load balancer: what dies under load costs nobody an answer."""
+
+import random
+import time
+
+import pytest
+
+from tests.containers.conftest import Stack, run, stack
+from tests.containers.load import Load
+from tests.service import ROOT, eventually
+
+REPORT_PATH = ROOT / "tests" / "screenshots" / "scaled.md"
+
+
+@pytest.fixture(scope="module")
+def scaled(images):
+    running = stack("cifar10-scaled-test", "docker-compose.yml", "deploy/scaled/compose.yml")
+    try:
+        running.up("--scale", "torchserve=3", "--scale", "gateway=2")
+        yield running
+    finally:
+        running.compose("down", "--volumes", "--timeout", "30", check=False)
+
+
+def healthy(service: Stack, part: str, count: int) -> bool:
+    filters = ("--filter", f"name={service.project}-{part}-", "--filter", "health=healthy")
+    return len(run("docker", "ps", "-q", *filters).split()) == count
+
+
+def predictions_by_replica(service: Stack) -> dict[str, int]:
+    counts = {}
+    for container in service.containers("torchserve"):
+        counts[container[:12]] = run("docker", "logs", container).count('"event": "prediction"')
+    return counts
+
+
+def test_load_is_spread_over_all_replicas(scaled):
+    before = predictions_by_replica(scaled)
+    with Load(scaled.gateway, connections=6) as load:
+        eventually(lambda: load.answered >= 300, 120)
+    assert set(load.outcomes) == {"200"}
+    after = predictions_by_replica(scaled)
+    shares = [(after[name] - before[name]) / load.answered for name in after]
+    assert len(shares) == 3
+    assert min(shares) > 0.15
+
+
+@pytest.mark.parametrize(("part", "count"), [("torchserve", 3), ("gateway", 2)])
+def test_killing_replicas_under_load_loses_nothing(scaled, part, count):
+    random.seed(part)
+    with Load(scaled.gateway, connections=6) as load:
+        eventually(lambda: load.answered > 50, 60)
+        for _ in range(3):
+            victim = random.choice(scaled.containers(part))
+            run("docker", "kill", victim)
+            so_far = load.answered
+            eventually(lambda so_far=so_far: load.answered > so_far + 50, 60)
+            run("docker", "start", victim)
+            eventually(lambda: healthy(scaled, part, count), 120)
+            time.sleep(2)  # until the name server and the balancer have seen it
+    lost = sum(load.outcomes.values()) - load.answered
+    REPORT_PATH.parent.mkdir(exist_ok=True)
+    with REPORT_PATH.open("a") as report:
+        report.write(
+            f"| {part} killed and started again, 3 times | {load.answered:,} answered | {lost} lost |"
+            f" {load.answered / load.seconds:.0f} requests/s |\n"
+        )
+    assert dict(load.outcomes) == {"200": load.answered}

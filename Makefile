@@ -11,7 +11,7 @@ ARCHIVE := model-store/cifar10.mar
 ARCHIVED := $(wildcard model/*.py) model/weights.safetensors model/manifest.json \
 	handler/classifier_handler.py handler/model-config.yaml handler/archive.py
 
-.PHONY: help serve test test-containers check format translations train evaluate archive data clean
+.PHONY: help serve test test-containers check format translations train evaluate compare archive data clean
 
 help:
 	@echo "make serve     start the service: page and API on http://127.0.0.1:8000"
@@ -20,8 +20,9 @@ help:
 	@echo "make check     formatter, linter, types (reads only); make format mends what can be mended"
 	@echo "make translations  find new texts for gateway/translations/*/LC_MESSAGES/messages.po, and compile those files"
 	@echo "make data      show what CIFAR-10 is (downloads it into DATA=$(DATA) if it is not there)"
-	@echo "make train     train a network anew, RECIPE=compact or served; ARGS=--help lists the settings"
+	@echo "make train     train a network anew, RECIPE=compact, served or reference; ARGS=--help lists the settings"
 	@echo "make evaluate  measure the served weights and redraw the plots"
+	@echo "make compare   remake table and plots of the networks side by side; ARGS=--plan, --train or --help"
 	@echo "make archive   pack $(ARCHIVE)"
 
 serve: $(ARCHIVE)
@@ -56,6 +57,9 @@ train: $(VENV)/train.stamp
 
 evaluate: $(VENV)/train.stamp
 	$(BIN)/python -m training.evaluate --data $(DATA) $(ARGS)
+
+compare: $(VENV)/train.stamp
+	$(BIN)/python -m training.compare --data $(DATA) $(ARGS)
 
 archive: $(ARCHIVE)
 

@@ -1,12 +1,18 @@
-"""Numbers for the Model page's charts: SVG coordinates from the manifest of the served weights."""
+"""Numbers for the Model page's charts: SVG coordinates from the served weights' manifest and from the comparison."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, floor
+from functools import cache
+from math import ceil, floor, log10
+from pathlib import Path
 from typing import Any, Final
 
 WIDTH: Final = 600
 HEIGHT: Final = 260
 SPLITS: Final = ("train", "validation", "test")
+COMPARISON: Final = Path(__file__).parent / "comparison.json"
+"""Figures of the networks that were compared; `make compare` writes it."""
 
 
 @dataclass(frozen=True)
@@ -76,3 +82,40 @@ def shades(matrix: list[list[int]]) -> list[list[int]]:
     mistakes = [[0 if row == column else each for column, each in enumerate(cells)] for row, cells in enumerate(matrix)]
     most = max(max(row) for row in mistakes) or 1
     return [[ceil(9 * each / most) for each in row] for row in mistakes]
+
+
+@cache
+def compared() -> list[dict[str, Any]]:
+    """Give the networks that were compared, the most accurate first."""
+    networks: list[dict[str, Any]] = json.loads(COMPARISON.read_text())["networks"]
+    return networks
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Networks as points, in their own order, and the ticks of both axes as (position, value)."""
+
+    points: list[tuple[float, float]]
+    across: list[tuple[float, float]]
+    up: list[tuple[float, float]]
+
+
+def accuracy_against_time(networks: Sequence[dict[str, Any]]) -> Scatter:
+    """Lay out accuracy in percent against milliseconds a picture, on a logarithmic scale of whole powers of ten."""
+    logs = [log10(each["milliseconds"]) for each in networks]
+    first, last = floor(min(logs)), max(ceil(max(logs)), floor(min(logs)) + 1)
+    accuracies = [100 * each["accuracy"] for each in networks]
+    low, high = floor(min(accuracies) / 5) * 5, max(ceil(max(accuracies) / 5) * 5, floor(min(accuracies) / 5) * 5 + 5)
+
+    def right(logarithm: float) -> float:
+        return round(WIDTH * (logarithm - first) / (last - first), 1)
+
+    def height(accuracy: float) -> float:
+        return float(round(HEIGHT * (high - accuracy) / (high - low), 1))
+
+    step = 5 * max(1, ceil((high - low) / 30))
+    return Scatter(
+        points=[(right(x), height(y)) for x, y in zip(logs, accuracies, strict=True)],
+        across=[(right(power), 10.0**power) for power in range(first, last + 1)],
+        up=[(height(value), value) for value in range(low, high + 1, step)],
+    )

@@ -29,6 +29,7 @@ def init_app(app: Flask) -> None:
             "static": static,
             "sureness": sureness,
             "label_names": label_names(),
+            "variant_names": variant_names(),
             "split_names": {"train": _("training (augmented)"), "validation": _("validation"), "test": _("test")},
             "samples": (
                 ("cat.jpg", _("A cat")),
@@ -63,6 +64,19 @@ def label_names() -> dict[str, str]:
         "horse": _("horse"),
         "ship": _("ship"),
         "truck": _("truck"),
+    }
+
+
+def variant_names() -> dict[str, str]:
+    """Say in words what tells apart the entries of one network in the comparison."""
+    return {
+        "": "",
+        "no-augmentation": _("without augmentation"),
+        "no-batch-norm": _("without batch norm"),
+        "no-dropout": _("without dropout"),
+        "from-imagenet": _("from ImageNet's weights"),
+        "from-scratch": _("from random weights"),
+        "own-recipe": _("by its own recipe"),
     }
 
 

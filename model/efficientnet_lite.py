@@ -6,7 +6,7 @@ The padding is TensorFlow's, since the ImageNet weights that training starts fro
 """
 
 from math import ceil
-from typing import Any, Final
+from typing import Final
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -76,6 +76,8 @@ class EfficientNetLite(Network):
     `outputs` is 11: the ten classes and none of them; 1,000 for ImageNet's.
     """
 
+    arguments = ("variant", "side")
+
     def __init__(self, variant: int = 0, side: int = 128, outputs: int = NONE_COLUMN + 1, dropout: float = 0.2) -> None:
         if variant not in _SCALES:
             raise ValueError(f"variant must be one of {', '.join(map(str, _SCALES))}, not {variant}")
@@ -99,9 +101,6 @@ class EfficientNetLite(Network):
         self.head = ConvNorm(channels, _HEAD_CHANNELS, 1)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(_HEAD_CHANNELS, outputs)
-
-    def describe(self) -> dict[str, Any]:
-        return {"variant": self.variant, "side": self.side}
 
     def forward(self, pixels: Tensor) -> Tensor:
         x = self.stem(self.normalize(pixels))

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +24,12 @@ class Network(nn.Module, ABC):
     side: int
     """Height and width of the input, in pixels."""
 
-    @abstractmethod
+    arguments: ClassVar[tuple[str, ...]] = ()
+    """The constructor's arguments that make it another network; each is also an attribute with a plain value."""
+
     def describe(self) -> dict[str, Any]:
-        """Give the constructor's arguments as plain values: with the class's name, all that building it again needs."""
+        """Give those arguments' values: with the class's name, all that building it again needs."""
+        return {name: getattr(self, name) for name in self.arguments}
 
     @abstractmethod
     def forward(self, pixels: Tensor) -> Tensor: ...

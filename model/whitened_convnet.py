@@ -5,7 +5,8 @@ The shape is that of the networks of Keller Jordan, "94% on CIFAR-10 in 3.29 Sec
 an hour on two CPU cores.
 """
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -43,24 +44,21 @@ class WhitenedConvNet(Network):
     """A compact convolutional network for 32x32 pictures, `widths` channels wide in its three blocks."""
 
     side = 32
+    arguments = ("widths",)
 
-    def __init__(self, widths: tuple[int, int, int] = (64, 384, 384)) -> None:
+    def __init__(self, widths: Sequence[int] = (64, 384, 384)) -> None:
+        first, second, third = widths
         super().__init__()
-        self.widths = widths
+        self.widths = list(widths)
         whitened_channels = 2 * 3 * 2 * 2  # both signs of every principal component of a 2x2 colour patch
         self.normalize = Normalize(PIXEL_MEAN, PIXEL_STD)
         self.whiten = nn.Conv2d(3, whitened_channels, 2)
         self.whiten.weight.requires_grad_(False)
-        self.blocks = nn.Sequential(
-            Block(whitened_channels, widths[0]), Block(widths[0], widths[1]), Block(widths[1], widths[2])
-        )
-        self.head = nn.Linear(widths[2], len(LABELS), bias=False)
+        self.blocks = nn.Sequential(Block(whitened_channels, first), Block(first, second), Block(second, third))
+        self.head = nn.Linear(third, len(LABELS), bias=False)
         nn.init.normal_(self.head.weight)
         # Unit-variance head weights need small outputs: without this the first logits would be tens wide.
-        self.logit_scale = 1 / widths[2]
-
-    def describe(self) -> dict[str, Any]:
-        return {"widths": list(self.widths)}
+        self.logit_scale = 1 / third
 
     def forward(self, pixels: Tensor) -> Tensor:
         x = F.gelu(self.whiten(self.normalize(pixels)))  # (N, 24, 31, 31)

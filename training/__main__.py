@@ -11,10 +11,11 @@ from training.compact import CompactSettings, CompactTraining
 from training.data import DataError, load
 from training.finetune import FinetuneSettings, FinetuneTraining
 from training.publish import publish
+from training.reference import ReferenceSettings, ReferenceTraining
 from training.run import ResumeError, Training, train
 from training.settings import parse
 
-RECIPES: Final = ("compact", "served")
+RECIPES: Final = ("compact", "served", "reference")
 
 
 def prepare(recipe: str, arguments: list[str], console: Console) -> Training:
@@ -28,6 +29,10 @@ def prepare(recipe: str, arguments: list[str], console: Console) -> Training:
         compact = parse(CompactSettings, program, arguments)
         _use_threads(compact.threads)
         return CompactTraining(compact, load(compact.data))
+    if recipe == "reference":
+        reference = parse(ReferenceSettings, program, arguments)
+        _use_threads(reference.threads)
+        return ReferenceTraining(reference, load(reference.data), console)
     served = parse(FinetuneSettings, program, arguments)
     _use_threads(served.threads)
     return FinetuneTraining(served, load(served.data), console)

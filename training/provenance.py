@@ -35,9 +35,14 @@ def hardware() -> str:
     """Say in a few words what computes."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    name = platform.processor() or platform.machine()
+    return f"{torch.get_num_threads()} threads of {processor()}, bfloat16"
+
+
+def processor() -> str:
+    """Name the processor, as Linux does where it runs."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         models = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        name = models[0] if models else name
-    return f"{torch.get_num_threads()} threads of {name}, bfloat16"
+        if models:
+            return models[0]
+    return platform.processor() or platform.machine()

@@ -21,21 +21,24 @@ MANIFEST_FORMAT: Final = 1
 
 
 def publish(training: Training, console: Console) -> None:
-    """Measure the run's last weights, leave manifest and plots in its folder, and install them if asked for.
+    """Measure the run's weights, leave manifest and plots in its folder, and install them if asked for.
 
-    The last epoch's weights are taken whatever the curves say: choosing among epochs would fit the validation data.
+    Unless the recipe chooses on validation data, they are the last epoch's, whatever the curves say: the test curves,
+    made here, never choose.
     """
     settings, data = training.settings, training.data
     run = settings.run
     weights = run / "weights.safetensors"
-    shutil.copyfile(training.epoch_weights(settings.epochs), weights)
+    shutil.copyfile(training.epoch_weights(training.chosen_epoch), weights)
     described = {
         "format": MANIFEST_FORMAT,
         "version": settings.version,
         "sha256": sha256_of(weights),
         "network": describe(training.kept()),
         "input": {"detail": training.detail},
-        "training": json.loads((run / "settings.json").read_text()) | {"seconds": round(training.progressed.seconds)},
+        "training": json.loads((run / "settings.json").read_text())
+        | {"seconds": round(training.progressed.seconds), "epoch": training.chosen_epoch}
+        | training.notes(),
         "data": {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
     }
     document = measured(described, weights, data, console)
@@ -63,6 +66,11 @@ def describe(network: Network) -> dict[str, Any]:
         | network.describe()
         | {
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            "running_statistics": sum(
+                value.numel()
+                for name, value in network.named_buffers()
+                if name.endswith(("running_mean", "running_var"))
+            ),
             "multiply_accumulates": counter.get_total_flops() // 2,
         }
     )

@@ -102,6 +102,20 @@ class Training(ABC):
     def load_state(self, state: dict[str, Any]) -> None:  # noqa: B027  # most recipes have nothing of the kind
         """Take up what `state` gave."""
 
+    def notes(self) -> dict[str, Any]:
+        """Give what the manifest should say about the run besides its settings."""
+        return {}
+
+    @property
+    def is_finished(self) -> bool:
+        """Say whether nothing is left to train."""
+        return self.progressed.epoch >= self.settings.epochs
+
+    @property
+    def chosen_epoch(self) -> int:
+        """The number of the epoch whose weights are the run's result: the last."""
+        return self.progressed.epoch
+
     @property
     def steps_done(self) -> int:
         """Steps since the run began."""
@@ -270,7 +284,7 @@ def train(training: Training, console: Console) -> bool:
         write_json(settings.run / "settings.json", made)
     progressed = training.progressed
     total = training.work(settings.epochs)
-    if resumed and progressed.epoch < settings.epochs:
+    if resumed and not training.is_finished:
         console.print(f"resuming {settings.run} in epoch {progressed.epoch + 1}, step {progressed.step}")
     columns = (
         TextColumn("epoch {task.fields[epoch]}/" + str(settings.epochs)),
@@ -285,7 +299,7 @@ def train(training: Training, console: Console) -> bool:
         done = training.work(progressed.epoch, progressed.step)
         epoch = min(progressed.epoch + 1, settings.epochs)
         task = progress.add_task("", total=total, completed=done, epoch=epoch, loss=0)
-        while progressed.epoch < settings.epochs and not stop.wanted:
+        while not training.is_finished and not stop.wanted:
             started = time.perf_counter()
             training.step()
             progressed.seconds += time.perf_counter() - started
@@ -304,4 +318,4 @@ def train(training: Training, console: Console) -> bool:
                     f"{progressed.seconds / 60:.1f} min, about {left / 60:.0f} left"
                 )
         training.save()
-    return progressed.epoch >= settings.epochs
+    return training.is_finished

@@ -68,6 +68,12 @@ def parse(kind: type[S], program: str, arguments: list[str]) -> S:
 
 def _argument(each: Field[Any]) -> dict[str, Any]:
     assert each.default is not MISSING
+    if isinstance(each.default, bool):
+        return {
+            "action": argparse.BooleanOptionalAction,
+            "default": each.default,
+            "help": each.metadata["help"],
+        }
     many = isinstance(each.default, tuple)
     kind = type(each.default[0]) if many else type(each.default)
     return {

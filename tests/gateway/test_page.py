@@ -1,10 +1,13 @@
 import base64
 import io
+import json
 
 import pytest
 
+from gateway import charts, words
 from model.manifest import Manifest
 from tests.gateway import conftest
+from training.lineup import VARIANTS
 
 HTML = {"Accept": "text/html"}
 
@@ -89,6 +92,60 @@ def test_the_model_page_shows_what_the_manifest_says(client):
     assert page.count("<polyline") == 7  # three splits of two curves, and the calibration
     for row in test["confusion"]:
         assert all(f">{count}</td>" in page for count in row)
+
+
+@pytest.fixture
+def networks(monkeypatch):
+    """Two networks side by side, the second of them the one that answers."""
+    more = {"measured_on": "one core of X", "trained_on": "a Y", "running_statistics": 0}
+    rows = [
+        {"title": "First net", "variant": "no-dropout", "sha256": "0", "accuracy": 0.9512, "milliseconds": 12.5},
+        {"title": "Second", "variant": "", "sha256": Manifest.read().sha256, "accuracy": 0.8, "milliseconds": 0.4},
+    ]
+    counts = {"macro_f1": 0.5, "parameters": 187402, "multiply_accumulates": 31_500_000, "minutes": 26}
+    rows = [row | counts | more for row in rows]
+    monkeypatch.setattr(charts, "compared", lambda: rows)
+    return rows
+
+
+def test_the_model_page_lays_the_networks_side_by_side(client, networks):
+    page = client.get("/model?language=en", headers=HTML).text
+    assert "First net, without dropout</th>" in page
+    assert "Second <strong>(answers here)</strong>" in page
+    assert "<td>95.12 %</td>" in page
+    assert "<td>187,402</td><td>32</td><td>12.50</td>" in page
+    assert "26 minutes on a Y" in page
+    assert 'aria-label="1: 95.12 %, 12.50 ms, 2: 80.00 %, 0.40 ms"' in page
+    assert "First net, без dropout" in client.get("/model?language=uk", headers=HTML).text
+
+
+def test_networks_are_drawn_where_their_figures_are(networks):
+    drawn = charts.accuracy_against_time(networks)
+    assert drawn.across == [(0.0, 0.1), (200.0, 1.0), (400.0, 10.0), (600.0, 100.0)]
+    assert drawn.up[0] == (charts.HEIGHT, 80)
+    [first, second] = drawn.points
+    assert second[1] == charts.HEIGHT  # 80 % is the least tick
+    assert 400 < first[0] < 600
+    assert 0 < second[0] < 200
+    assert charts.accuracy_against_time(networks[:1]).across == [(0.0, 10.0), (600.0, 100.0)]
+
+
+def test_without_a_comparison_the_model_page_has_no_empty_table(client, monkeypatch):
+    monkeypatch.setattr(charts, "compared", list)
+    assert "side by side" not in client.get("/model", headers=HTML).text
+
+
+def test_every_variant_of_the_comparison_has_words(app):
+    with app.test_request_context("/?language=uk"):
+        said = words.variant_names()
+    assert said.keys() == VARIANTS.keys()
+    assert all(said[code] for code in said if code)
+
+
+def test_the_shipped_comparison_can_be_shown():
+    for network in json.loads(charts.COMPARISON.read_text())["networks"]:
+        assert network["variant"] in VARIANTS
+        assert 0 < network["accuracy"] <= 1
 
 
 def test_the_model_page_says_when_the_model_is_away(make_app):

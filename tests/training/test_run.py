@@ -18,6 +18,7 @@ from training.__main__ import prepare
 from training.compact import CompactSettings, CompactTraining
 from training.data import DataError
 from training.finetune import FinetuneSettings, FinetuneTraining
+from training.reference import ReferenceSettings, ReferenceTraining
 
 
 @pytest.fixture
@@ -54,7 +55,12 @@ def served(tmp_path, photographs_zip):
     )
 
 
-@pytest.fixture(params=["compact", "served"])
+@pytest.fixture
+def reference(tmp_path):
+    return ReferenceSettings(run=tmp_path / "run", epochs=3, batch_size=20, threads=1, install="never")
+
+
+@pytest.fixture(params=["compact", "served", "reference"])
 def settings(request):
     return request.getfixturevalue(request.param)
 
@@ -62,6 +68,8 @@ def settings(request):
 def start(settings, data, console):
     if isinstance(settings, FinetuneSettings):
         return FinetuneTraining(settings, data, console)
+    if isinstance(settings, ReferenceSettings):
+        return ReferenceTraining(settings, data, console)
     return CompactTraining(settings, data)
 
 
@@ -71,6 +79,8 @@ def weights(folder, epoch):
 
 def test_it_learns_what_is_easy(settings, tiny, console):
     more: dict[str, Any] = {"epochs": 6}
+    if isinstance(settings, ReferenceSettings):
+        more = {"epochs": 8}
     if isinstance(settings, FinetuneSettings):
         more = {"epochs": 4, "side_epochs": (1, 3), "lr": 2e-3}
     assert run.train(start(replace(settings, **more), tiny, console), console)
@@ -155,6 +165,10 @@ def test_the_kept_weights_are_an_average(served, tiny, console):
         ["compact", "--widths", "1", "2"],
         ["compact", "--install", "maybe"],
         ["served", "--side-epochs", "1", "1"],
+        ["reference", "--network", "AlexNet"],
+        ["reference", "--network", "ResNet", "--no-dropout"],
+        ["reference", "--network", "ResNet", "--pretrained"],
+        ["reference", "--patience", "0"],
     ],
 )
 def test_a_wrong_setting_ends_with_a_sentence(arguments, console, capsys):

@@ -1,0 +1,182 @@
+"""The comparison on small data: train what is missing, stop, go on, remake to the byte; and what is committed."""
+
+import io
+import json
+import shutil
+import signal
+
+import pytest
+from rich.console import Console
+
+from model.manifest import Manifest, load_network
+from tests.service import ROOT
+from training import compare, comparison, run
+from training.__main__ import RECIPES
+from training.data import DataError
+from training.lineup import LINEUP, START, VARIANTS, Entry
+from training.reference import ReferenceSettings
+from training.settings import parse
+
+SMALL = ("--network", "CompactCnn", "--epochs", "2", "--batch-size", "45", "--threads", "1")
+FIRST = Entry("first", "Compact CNN", "", "reference", SMALL)
+SECOND = Entry("second", "Compact CNN", START, "reference", (*SMALL, "--no-dropout"))
+
+
+def make_root(folder):
+    """A project's folder with all that the comparison reads and nothing that it writes."""
+    (folder / "model").mkdir(parents=True)
+    (folder / "gateway").mkdir()
+    shutil.copy(ROOT / "model" / "manifest.json", folder / "model")
+    (folder / "README.md").write_text(f"# Before\n\n{comparison.BEGIN}\nold words\n{comparison.END}\n\nafter\n")
+    return folder
+
+
+def made(root):
+    """Everything that the comparison makes, by name."""
+    paths = [root / "README.md", root / "gateway" / "comparison.json", *(root / "plots").rglob("*.png")]
+    return {path.relative_to(root): path.read_bytes() for path in paths}
+
+
+@pytest.fixture
+def console():
+    return Console(file=io.StringIO(), width=200)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, npz):
+    root = make_root(tmp_path_factory.mktemp("project") / "root")
+    assert compare.train_missing([FIRST, SECOND], npz, root, Console(file=io.StringIO()))
+    return root
+
+
+def test_training_leaves_a_manifest_that_says_everything(trained):
+    document = json.loads((trained / "training" / "manifests" / "second.json").read_text())
+    assert document["compared"] == {"title": "Compact CNN", "variant": "from-scratch"}
+    assert document["training"]["settings"]["dropout"] is False
+    assert document["training"]["made_by"]["hardware"]
+    assert {"train_loss", "validation_loss", "test_loss", "test_accuracy"} < set(document["history"][-1])
+    assert sum(map(sum, document["metrics"]["test"]["confusion"])) == document["metrics"]["test"]["pictures"] == 50
+    assert document["speed"]["milliseconds"] > 0
+    assert document["speed"]["hardware"].startswith("one core of ")
+
+
+def test_small_weights_lie_beside_their_manifest(trained):
+    manifest = Manifest.read(trained / "training" / "manifests" / "first.json")
+    assert load_network(manifest, trained / "training" / "manifests" / "first.safetensors").describe() == {
+        "batch_norm": True,
+        "dropout": True,
+    }
+
+
+def test_the_readme_gets_its_table_and_keeps_the_rest(trained):
+    readme = (trained / "README.md").read_text()
+    assert readme.startswith("# Before\n")
+    assert readme.endswith("\n\nafter\n")
+    assert "old words" not in readme
+    test = json.loads((trained / "training" / "manifests" / "first.json").read_text())["metrics"]["test"]
+    [line] = [line for line in readme.splitlines() if line.startswith("| [Compact CNN](plots/first)")]
+    assert f"| {100 * test['accuracy']:.2f} % |" in line
+    assert "| 186,826 + 576 | 32 |" in line
+    assert "(served)" not in readme
+
+
+def test_the_served_network_is_marked_and_the_best_comes_first(trained):
+    documents = comparison.read(trained / "training" / "manifests")
+    documents["second"]["metrics"]["test"]["accuracy"] = 1.0
+    rows = comparison.rows_of(documents)
+    assert [row.name for row in rows] == ["second", "first"]
+    text = comparison.section(rows, documents["second"]["sha256"])
+    assert "[Compact CNN, from random weights](plots/second) (served)" in text
+    assert text.count("(served)") == 1
+
+
+def test_remaking_gives_the_same_bytes(trained):
+    before = made(trained)
+    assert {"comparison.png", "loss.png", "accuracy.png", "confusion-matrix.png"} < {path.name for path in before}
+    for path in before:
+        if path.suffix == ".png":
+            (trained / path).unlink()
+    compare.remake(trained)
+    assert made(trained) == before
+
+
+def test_what_has_a_manifest_is_not_trained_again(trained, npz, console, monkeypatch):
+    monkeypatch.setattr(compare, "start", lambda *_: pytest.fail("it is there"))
+    assert compare.train_missing([FIRST, SECOND], npz, trained, console)
+
+
+def test_the_plan_says_what_is_done_and_what_is_left(trained, npz, console):
+    compare.plan([FIRST, Entry("third", "Compact CNN", "", "reference", SMALL)], npz, trained, console)
+    first, third = console.file.getvalue().splitlines()
+    assert first.startswith("first")
+    assert "done in 1 minutes on" in first
+    assert "minutes left here" in third
+    assert not (trained / "runs" / "compare" / "third").exists()
+
+
+def test_a_training_that_was_stopped_goes_on(tmp_path, npz, console, monkeypatch):
+    root = make_root(tmp_path / "root")
+    finish_epoch = run.Training.finish_epoch
+
+    def interrupted(self):
+        signal.raise_signal(signal.SIGTERM)
+        return finish_epoch(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run.Training, "finish_epoch", interrupted)
+        assert not compare.train_missing([FIRST], npz, root, console)
+    assert not (root / "training" / "manifests" / "first.json").exists()
+    assert compare.train_missing([FIRST], npz, root, console)
+    assert "resuming" in console.file.getvalue()
+    assert (root / "training" / "manifests" / "first.json").exists()
+
+
+def test_a_run_by_another_recipe_or_on_a_part_is_not_filed(trained, tmp_path):
+    folder = trained / "runs" / "compare" / "first"
+    with pytest.raises(DataError, match="trained by compact"):
+        compare.file(Entry("x", "Whitened ConvNet", "own-recipe", "compact"), folder, tmp_path)
+    part = tmp_path / "part"
+    shutil.copytree(folder, part)
+    document = json.loads((part / "manifest.json").read_text())
+    document["training"]["settings"]["limit"] = 100
+    (part / "manifest.json").write_text(json.dumps(document))
+    with pytest.raises(DataError, match="a part of the pictures"):
+        compare.file(FIRST, part, tmp_path)
+
+
+def test_a_readme_without_its_marks_is_said():
+    with pytest.raises(DataError, match="lacks the lines"):
+        comparison.rewritten("# Nothing here\n", "table")
+
+
+def test_a_file_that_is_no_manifest_is_said(tmp_path):
+    (tmp_path / "odd.json").write_text('{"metrics": {}}')
+    with pytest.raises(DataError, match=r"odd\.json is not a manifest"):
+        comparison.read(tmp_path)
+
+
+def test_a_name_that_is_not_in_the_lineup_ends_with_a_sentence(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["compare", "--train", "alexnet"])
+    with pytest.raises(SystemExit) as end:
+        compare.main()
+    assert end.value.code == 2
+    assert "there is no alexnet" in capsys.readouterr().err
+
+
+def test_every_entry_of_the_lineup_can_be_built():
+    names = [entry.name for entry in LINEUP]
+    assert len(set(names)) == len(names)
+    for entry in LINEUP:
+        assert entry.recipe in RECIPES
+        assert entry.variant in (*VARIANTS, START)
+        if entry.recipe == "reference":
+            parse(ReferenceSettings, entry.name, list(entry.arguments))
+
+
+def test_what_is_committed_is_what_its_manifests_make(tmp_path):
+    root = make_root(tmp_path / "root")
+    shutil.copy(ROOT / "README.md", root)
+    shutil.copytree(ROOT / "training" / "manifests", root / "training" / "manifests")
+    compare.remake(root)
+    for path, content in made(root).items():
+        assert (ROOT / path).read_bytes() == content, f"{path}: run make compare"

@@ -1,0 +1,202 @@
+"""Lay the networks side by side: `make compare`.
+
+From the committed manifests it remakes the README's table, the plots and what the gateway shows, byte for byte. With
+`--train` it first trains what has no manifest yet, each in `runs/compare/NAME`; what was stopped goes on.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import matplotlib.pyplot as plt
+import torch
+from rich.console import Console
+
+from model.manifest import Manifest, WeightsError, load_network
+from model.network import Network
+from training import comparison, plots
+from training.__main__ import prepare
+from training.data import DataError
+from training.lineup import LINEUP, START, Entry
+from training.provenance import processor
+from training.publish import publish
+from training.run import ResumeError, Training, train, write_json
+
+ROOT: Final = Path(__file__).parent.parent
+MANIFESTS: Final = Path("training/manifests")
+SPEED_RUNS: Final = 200
+SMALL_BYTES: Final = 1_000_000
+"""Weights of fewer bytes are kept beside their manifest."""
+
+
+def remake(root: Path) -> None:
+    """Make table, plots and the gateway's figures from the manifests below `root`.
+
+    Raises:
+        DataError: a manifest is none, or the README has no place for the table.
+    """
+    documents = comparison.read(root / MANIFESTS)
+    rows = comparison.rows_of(documents)
+    served = json.loads((root / "model" / "manifest.json").read_text())["sha256"]
+    readme = root / "README.md"
+    readme.write_text(comparison.rewritten(readme.read_text(), comparison.section(rows, served)))
+    write_json(root / "gateway" / "comparison.json", comparison.for_gateway(rows))
+    for name, document in documents.items():
+        plots.draw_all(document, root / "plots" / name)
+    if rows:
+        figure = plots.accuracy_against_time([(row.words, row.milliseconds, row.accuracy) for row in rows])
+        figure.savefig(root / "plots" / "comparison.png", dpi=110, metadata={"Software": None})
+        plt.close(figure)
+
+
+def start(entry: Entry, data: Path, root: Path, console: Console) -> Training:
+    """Build an entry's run, which `train` then begins or continues.
+
+    Raises:
+        DataError: the data cannot be had, or its test pictures have no labels.
+    """
+    folder = root / "runs" / "compare" / entry.name
+    common = ["--data", str(data), "--run", str(folder), "--install", "never"]
+    training = prepare(entry.recipe, [*common, *entry.arguments], console)
+    if not len(training.data.test):
+        raise DataError(f"{data} has no labelled test pictures to compare networks by")
+    return training
+
+
+def minutes_left(training: Training) -> float:
+    """Estimate what is left of a run on this machine, if it does not end early; the run cannot be trained after it.
+
+    Raises:
+        ResumeError: the run's folder holds another run.
+    """
+    seconds = []
+    for _ in range(min(4, training.steps_per_epoch)):
+        began = time.perf_counter()
+        training.step()
+        seconds.append(time.perf_counter() - began)
+    per_pixel = min(seconds) / training.side(0) ** 2  # the first steps also set up
+    training.resume()
+    if training.is_finished:
+        return 0.0
+    progressed = training.progressed
+    left = training.work(training.settings.epochs) - training.work(progressed.epoch, progressed.step)
+    return per_pixel * left / 60
+
+
+def file(entry: Entry, folder: Path, root: Path) -> None:
+    """Put a published run's manifest among those compared, with the network's time for a picture on one core.
+
+    Raises:
+        WeightsError: there is no manifest in `folder`, or its weights are others.
+        DataError: it is of another recipe, or of a part of the data only.
+    """
+    manifest = Manifest.read(folder / "manifest.json")
+    weights = folder / "weights.safetensors"
+    training = manifest.document["training"]
+    if training["recipe"] != entry.recipe:
+        raise DataError(f"{folder} holds a run by {training['recipe']}; {entry.name} is trained by {entry.recipe}")
+    if training["settings"]["limit"] or "test" not in manifest.document["metrics"]:
+        raise DataError(f"{folder} holds a run on a part of the pictures, which cannot be compared")
+    variant = entry.variant
+    if variant == START:
+        variant = "from-imagenet" if training["start"] == "ImageNet" else "from-scratch"
+    more = {
+        "compared": {"title": entry.title, "variant": variant},
+        "speed": speed(load_network(manifest, weights)),
+    }
+    write_json(root / MANIFESTS / f"{entry.name}.json", manifest.document | more)
+    if weights.stat().st_size < SMALL_BYTES:
+        shutil.copyfile(weights, root / MANIFESTS / f"{entry.name}.safetensors")
+
+
+def speed(network: Network, runs: int = SPEED_RUNS) -> dict[str, Any]:
+    """Time a network on the CPU, one picture at a time and one thread: the median in milliseconds.
+
+    It is the thread's processor time, so that other programs that run meanwhile count little.
+    """
+    pixels = torch.zeros(1, 3, network.side, network.side, dtype=torch.uint8)
+    pixels = pixels.contiguous(memory_format=torch.channels_last)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    seconds = []
+    with torch.inference_mode():
+        for _ in range(runs):
+            began = time.thread_time()
+            network(pixels)
+            seconds.append(time.thread_time() - began)
+    torch.set_num_threads(threads)
+    hardware = f"one core of {processor()}, float32"
+    return {"milliseconds": round(1000 * median(seconds), 3), "runs": runs, "hardware": hardware}
+
+
+def plan(entries: list[Entry], data: Path, root: Path, console: Console) -> None:
+    """Say of each entry what it took, or what is left of it on this machine."""
+    for entry in entries:
+        path = root / MANIFESTS / f"{entry.name}.json"
+        if path.exists():
+            row = comparison.Row.of(entry.name, json.loads(path.read_text()))
+            words = f"done in {row.minutes} minutes on {row.trained_on}"
+        else:
+            minutes = minutes_left(start(entry, data, root, console))
+            words = f"about {minutes:.0f} minutes left here, less if it ends early"
+        console.print(f"{entry.name:<28}{words}", highlight=False, soft_wrap=True)
+
+
+def train_missing(entries: list[Entry], data: Path, root: Path, console: Console) -> bool:
+    """Train each entry that has no manifest; False when stopped half way.
+
+    Raises:
+        DataError: the data cannot be had.
+        ResumeError: a run's folder holds another run.
+    """
+    for entry in entries:
+        if (root / MANIFESTS / f"{entry.name}.json").exists():
+            continue
+        plan([entry], data, root, console)
+        training = start(entry, data, root, console)
+        if not train(training, console):
+            return False
+        publish(training, console)
+        file(entry, training.settings.run, root)
+        remake(root)
+    return True
+
+
+def main() -> None:
+    """Remake the comparison from the manifests; train what is missing, or say how long that takes, if asked to."""
+    names = [entry.name for entry in LINEUP]
+    parser = argparse.ArgumentParser(description=main.__doc__, epilog=f"NAME is one of {', '.join(names)}")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="as for training (default: data)")
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--train", nargs="*", metavar="NAME", help="train those of them, or of all, that are missing")
+    action.add_argument("--plan", nargs="*", metavar="NAME", help="say what each took, or would take on this machine")
+    action.add_argument(
+        "--take", nargs=2, metavar=("NAME", "FOLDER"), help="take a run published in FOLDER, as model or runs/served"
+    )
+    options = parser.parse_args()
+    wanted = options.train or options.plan or (options.take or [])[:1]
+    if unknown := sorted(set(wanted) - set(names)):
+        parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(names)}")
+    entries = [entry for entry in LINEUP if not wanted or entry.name in wanted]
+    console = Console()
+    try:
+        if options.plan is not None:
+            plan(entries, options.data, ROOT, console)
+            return
+        if options.take:
+            file(entries[0], Path(options.take[1]), ROOT)
+        if options.train is not None and not train_missing(entries, options.data, ROOT, console):
+            console.print("stopped; the same command goes on")
+            sys.exit(130)
+        remake(ROOT)
+    except (DataError, ResumeError, WeightsError) as error:
+        sys.exit(f"training.compare: {error}")
+
+
+if __name__ == "__main__":
+    main()

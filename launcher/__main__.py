@@ -90,7 +90,7 @@ def children(settings: Settings) -> Iterator[list[Child]]:
     gunicorn = [sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gateway" / "gunicorn.conf.py")]
     running: list[Child] = []
     try:
-        java = torchserve.command(settings, DEFAULT_ARCHIVE.parent)
+        java = torchserve.command(settings)
         running.append(Child("TorchServe", java, torchserve.environment(settings), settings.run_folder))
         running.append(Child("the gateway", gunicorn, gateway_environment, ROOT))
         yield running
@@ -132,8 +132,9 @@ def check_alive(running: list[Child]) -> None:
 
 def serve(settings: Settings) -> None:
     """Run the service until a process ends or `Stop` is raised."""
-    if not DEFAULT_ARCHIVE.exists():
-        raise StartError(f"there is no {DEFAULT_ARCHIVE.relative_to(ROOT)}: run make archive")
+    archive = settings.ts_model_store / DEFAULT_ARCHIVE.name
+    if not archive.exists():
+        raise StartError(f"there is no {archive}: run make archive")
     check_ports(settings)
     with folders(settings), children(settings) as running:
         print("starting TorchServe and the gateway …", flush=True)

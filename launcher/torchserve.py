@@ -25,7 +25,7 @@ def java() -> str:
     return "java"
 
 
-def command(settings: Settings, model_store: Path) -> list[str]:
+def command(settings: Settings) -> list[str]:
     """Build the JVM's command line: the one that `torchserve --start` would run, with our log settings."""
     spec = importlib.util.find_spec("ts")
     assert spec, "torchserve is in requirements/serve.txt"
@@ -41,8 +41,9 @@ def command(settings: Settings, model_store: Path) -> list[str]:
         "org.pytorch.serve.ModelServer",
         *("--python", sys.executable),
         *("-f", str(CONFIG_PATH)),
-        *("-s", str(model_store)),
+        *("-s", str(settings.ts_model_store.resolve())),
         "-ncs",  # no snapshots of the configuration
+        *(("--enable-model-api",) if settings.ts_enable_model_api else ()),
     ]
 
 

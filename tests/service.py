@@ -37,13 +37,13 @@ def free_ports():
 class Service:
     """One launcher with what it started; its output goes to `log`."""
 
-    def __init__(self, log: Path, ports: dict[str, int] | None = None):
+    def __init__(self, log: Path, ports: dict[str, int] | None = None, **settings: str):
         self.log = log
         self.ports = ports or free_ports()
-        environment = os.environ | {name: str(port) for name, port in self.ports.items()}
+        self.environment = os.environ | {name: str(port) for name, port in self.ports.items()} | settings
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "launcher"], cwd=ROOT, env=environment, stdout=output, stderr=output
+                [sys.executable, "-m", "launcher"], cwd=ROOT, env=self.environment, stdout=output, stderr=output
             )
         self.descendants: list[psutil.Process] = []
 

@@ -63,15 +63,18 @@ class TorchServe:
         self.session.trust_env = False  # no proxy from the environment between us and TorchServe
         self.session.mount("http://", HTTPAdapter(pool_maxsize=settings.threads * 2))
 
-    def predict(self, image: bytes, request_id: str, *, explain: bool = False) -> Prediction:
+    def predict(self, image: bytes, request_id: str, *, explain: bool = False, version: str = "") -> Prediction:
         """Have one picture classified; with `explain`, its answer has an `explanation` as well.
+
+        The default version of the model answers, or the one that `version` names.
 
         Raises:
             PictureRefused: the picture itself gets no answer.
             ModelUnavailable: TorchServe cannot answer now.
             ModelTimeout: it did not answer in time.
         """
-        return self._ask("explanations" if explain else "predictions", image, {"X-Request-ID": request_id})
+        what = "explanations" if explain else "predictions"
+        return self._ask(self._path(what, version), image, {"X-Request-ID": request_id})
 
     def manifest(self, request_id: str) -> Prediction:
         """Give the manifest of the weights that answer now.
@@ -80,7 +83,11 @@ class TorchServe:
             ModelUnavailable: TorchServe cannot answer now.
             ModelTimeout: it did not answer in time.
         """
-        return self._ask("predictions", b"-", {"X-Request-ID": request_id, "X-Model-Manifest": "true"})
+        headers = {"X-Request-ID": request_id, "X-Model-Manifest": "true"}
+        return self._ask(self._path("predictions"), b"-", headers)
+
+    def _path(self, what: str, version: str = "") -> str:
+        return f"{what}/{self.settings.model_name}" + (f"/{version}" if version else "")
 
     def _ask(self, what: str, body: bytes, headers: dict[str, str]) -> Prediction:
         response = self._post(what, body, headers)
@@ -117,7 +124,7 @@ class TorchServe:
             "Content-Type": "application/octet-stream",
         }
         timeout = (settings.connect_timeout_seconds, settings.answer_timeout_seconds)
-        url = f"{self.url}/{what}/{settings.model_name}"
+        url = f"{self.url}/{what}"
         try:
             return self.session.post(url, data=body, headers=headers, timeout=timeout)
         except requests.ReadTimeout as error:

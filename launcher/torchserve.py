@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from launcher.settings import ROOT, Settings
+from operations.history import History
 
 CONFIG_PATH: Final = ROOT / "config.properties"
 LOG_CONFIG_PATH: Final = Path(__file__).parent / "log4j2.xml"
@@ -42,6 +43,10 @@ def command(settings: Settings) -> list[str]:
         *("--python", sys.executable),
         *("-f", str(CONFIG_PATH)),
         *("-s", str(settings.ts_model_store.resolve())),
+        *(
+            "--models",
+            *(f"cifar10={archive}" for archive in History(settings.ts_model_store).to_start_with("cifar10.mar")),
+        ),
         "-ncs",  # no snapshots of the configuration
         *(("--enable-model-api",) if settings.ts_enable_model_api else ()),
     ]

@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -45,7 +46,7 @@ class Archive:
                 manifest = json.loads(bundle.read("manifest.json"))
                 sha256 = hashlib.sha256(bundle.read(described["serializedFile"])).hexdigest()
                 return cls._of(path, described, manifest, sha256)
-        except (OSError, zipfile.BadZipFile, ValueError, KeyError, TypeError) as error:
+        except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, KeyError, TypeError) as error:
             raise Refused(
                 f"{path} is not an archive that this project packed ({error}): python -m handler.archive makes one"
             ) from error

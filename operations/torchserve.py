@@ -1,6 +1,7 @@
 """The client of TorchServe's management and inference APIs, as far as versions of one model need them."""
 
 import re
+import time
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,6 +13,8 @@ from operations.keys import Keys
 
 MODEL_NAME: Final = "cifar10"
 TIMEOUT_SECONDS: Final = 30
+PAUSES_SECONDS: Final = (0.2, 0.5, 1.0, 2.0)
+"""Between the tries of a prediction where TorchServe's queue is full: the public's pictures go before ours."""
 
 MODEL_API_IS_OFF: Final = (
     "TorchServe neither adds nor removes versions now. Start the service with TS_ENABLE_MODEL_API=true make serve"
@@ -137,6 +140,11 @@ class TorchServe:
         url = f"{self.inference}/predictions/{MODEL_NAME}" + (f"/{version}" if version else "")
         headers = {"Content-Type": "application/octet-stream"} | (headers or {})
         response = self._send("inference", "POST", url, data=picture, headers=headers)
+        for pause_seconds in PAUSES_SECONDS:
+            if response.status_code != 503:
+                break
+            time.sleep(pause_seconds)
+            response = self._send("inference", "POST", url, data=picture, headers=headers)
         if not response.ok:
             name = f"version {version}" if version else "the default version"
             raise Unreachable(f"{name} does not classify: TorchServe answers {response.status_code} {response.reason}")

@@ -10,7 +10,7 @@ from typing import Final
 from operations.archive import Archive
 from operations.checks import Check, Track, check_golden, check_sample, check_weights
 from operations.errors import Failed, Refused
-from operations.history import History
+from operations.history import Default, History
 from operations.torchserve import MODEL_NAME, TorchServe, Version
 
 POLL_SECONDS: Final = 0.25
@@ -97,12 +97,12 @@ class Versions:
         Raises:
             Refused: it cannot be.
         """
-        self._candidate(name)
-        old = self.torchserve.default().name
+        new, old = self._candidate(name), self.torchserve.default()
         if not self.dry_run:
+            defaults = self.history.defaults(_record(old))
             self._switch(name)
-            self.history.write([*self.history.defaults(old), name])
-        return old
+            self.history.write([*defaults, _record(new)])
+        return old.name
 
     def rollback(self) -> tuple[str, str]:
         """Make the default before the last promotion the default again; give the one left and the one now serving.
@@ -110,16 +110,16 @@ class Versions:
         Raises:
             Refused: there is none, or it cannot answer.
         """
-        current = self.torchserve.default().name
-        name = self.history.previous(current)
+        current = self.torchserve.default()
+        name = self.history.previous(_record(current))
         self._candidate(name)
         golden = check_golden(self.torchserve, name)
         if not golden.passed:
             raise Refused(f"version {name} does not answer as it should ({golden.finding}); promote names another")
         if not self.dry_run:
             self._switch(name)
-            self.history.write(self.history.defaults(current)[:-1])
-        return current, name
+            self.history.write(self.history.defaults(_record(current))[:-1])
+        return current.name, name
 
     def remove(self, name: str) -> None:
         """Unload a version once nothing comes to it any more, and delete the copy of its archive that `add` made.
@@ -199,6 +199,10 @@ class Versions:
             if time.monotonic() > deadline:
                 raise kind(f"{otherwise} (waited {self.timeout_seconds:g} seconds, --timeout)")
             time.sleep(POLL_SECONDS)
+
+
+def _record(version: Version) -> Default:
+    return Default(version.name, version.archive)
 
 
 def _all_ready(version: Version) -> bool:

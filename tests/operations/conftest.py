@@ -66,7 +66,9 @@ def operated(tmp_path_factory, archives):
     store = tmp_path_factory.mktemp("store")
     shutil.copy(archives[SERVED], store / "cifar10.mar")
     log = tmp_path_factory.mktemp("operated") / "log"
-    with Service(log, TS_MODEL_STORE=str(store), TS_ENABLE_MODEL_API="true") as service:
+    with Service(
+        log, TS_MODEL_STORE=str(store), TS_ENABLE_MODEL_API="true", GATEWAY_ANSWER_TIMEOUT_SECONDS="60"
+    ) as service:
         service.store = store
         yield service
 

@@ -8,8 +8,6 @@ from model.images import read_pixels
 from model.labels import LABELS
 from operations import sample
 from operations.checks import chance_of_losing, is_well_formed, judge_accuracy, judge_latency
-from operations.errors import Refused
-from operations.history import History
 
 BOTH, OLD, NEW, NONE = (True, True), (True, False), (False, True), (False, False)
 
@@ -69,23 +67,3 @@ def test_the_sample_has_twenty_different_pictures_of_each_class():
     assert Counter(label for _, label in pictures) == dict.fromkeys(LABELS, 20)
     assert len({picture for picture, _ in pictures}) == 200
     assert read_pixels(pictures[0][0], 32, 32).shape == (3, 32, 32)
-
-
-def test_the_history_leads_back_only_from_the_default_it_knows(tmp_path):
-    history = History(tmp_path)
-    with pytest.raises(Refused, match="nothing to go back to"):
-        history.previous("1.0")
-    history.write([*history.defaults("1.0"), "1.1"])
-    assert History(tmp_path).previous("1.1") == "1.0"
-    assert history.defaults("1.1") == ["1.0", "1.1"]
-    # Somebody else has set another default meanwhile.
-    assert history.defaults("1.2") == ["1.2"]
-    with pytest.raises(Refused, match=r"no promotion led to version 1\.2"):
-        history.previous("1.2")
-
-
-def test_a_damaged_history_is_said(tmp_path):
-    history = History(tmp_path)
-    history.path.write_text('{"defaults": ')
-    with pytest.raises(Refused, match="mend or delete it"):
-        history.previous("1.0")

@@ -167,7 +167,8 @@ def test_scale_down_and_up(operate, load):
 
 
 def test_rollback_to_a_version_that_is_gone_is_refused(operate, operated):
-    (operated.store / FILE_NAME).write_text(json.dumps({"defaults": ["9", SERVED]}))
+    gone, now = {"version": "9", "archive": "cifar10-9.mar"}, {"version": SERVED, "archive": "cifar10.mar"}
+    (operated.store / FILE_NAME).write_text(json.dumps({"defaults": [gone, now]}))
     refused = operate("rollback")
     assert refused.code == 1
     assert "there is no version 9" in refused.err

@@ -43,12 +43,10 @@ def command(settings: Settings) -> list[str]:
         *("--python", sys.executable),
         *("-f", str(CONFIG_PATH)),
         *("-s", str(settings.ts_model_store.resolve())),
-        *(
-            "--models",
-            *(f"cifar10={archive}" for archive in History(settings.ts_model_store).to_start_with("cifar10.mar")),
-        ),
         "-ncs",  # no snapshots of the configuration
         *(("--enable-model-api",) if settings.ts_enable_model_api else ()),
+        "--models",  # last: TorchServe takes all that follows for archives
+        *(f"cifar10={archive}" for archive in History(settings.ts_model_store).to_start_with("cifar10.mar")),
     ]
 
 

@@ -11,10 +11,11 @@ ARCHIVE := model-store/cifar10.mar
 ARCHIVED := $(wildcard model/*.py) model/weights.safetensors model/manifest.json \
 	handler/classifier_handler.py handler/model-config.yaml handler/archive.py
 
-.PHONY: help serve test test-containers check format translations train evaluate compare archive data clean
+.PHONY: help serve models test test-containers check format translations train evaluate compare archive data clean
 
 help:
 	@echo "make serve     start the service: page and API on http://127.0.0.1:8000"
+	@echo "make models    the model's versions in the running service: ARGS=list, ARGS=--help for the rest"
 	@echo "make test      run every test"
 	@echo "make test-containers  build the images and test what runs of them; needs Docker with compose"
 	@echo "make check     formatter, linter, types (reads only); make format mends what can be mended"
@@ -27,6 +28,9 @@ help:
 
 serve: $(ARCHIVE)
 	$(BIN)/python -m launcher
+
+models: $(VENV)/serve.stamp
+	@$(BIN)/python -m operations $(or $(ARGS),list)
 
 test: $(VENV)/dev.stamp $(ARCHIVE)
 	$(BIN)/python -m pytest $(ARGS)

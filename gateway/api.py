@@ -122,26 +122,36 @@ def current_manifest() -> Prediction:
 
 
 def classify_all(uploads: list[Upload], request_id: str, *, explain: bool = False) -> list[Prediction | Problem]:
-    """Have every picture classified, several at once; each gets its prediction or its problem."""
+    """Have every picture classified, several at once; each gets its prediction or its problem.
+
+    All predictions are of one version, also when the model's default version changes meanwhile.
+    """
     settings = _settings()
     torchserve = cast(TorchServe, current_app.extensions["torchserve"])
     metrics = cast(Metrics, current_app.extensions["metrics"])
 
-    def one(upload: Upload) -> Prediction | Problem:
+    def one(upload: Upload, version: str = "") -> Prediction | Problem:
         try:
             if len(upload.data) > settings.max_image_bytes:
                 raise Problem.too_large(settings.max_image_bytes)
-            prediction = torchserve.predict(upload.data, request_id, explain=explain)
+            return torchserve.predict(upload.data, request_id, explain=explain, version=version)
         except Problem as problem:
-            metrics.count_problem(problem.kind)
             return problem
-        metrics.count_answer(prediction.answer)
-        return prediction
 
     if len(uploads) == 1:
-        return [one(uploads[0])]
-    with ThreadPoolExecutor(min(PICTURES_AT_ONCE, len(uploads))) as pool:
-        return list(pool.map(one, uploads))
+        outcomes = [one(uploads[0])]
+    else:
+        with ThreadPoolExecutor(min(PICTURES_AT_ONCE, len(uploads))) as pool:
+            outcomes = list(pool.map(one, uploads))
+            versions = [outcome.version for outcome in outcomes if isinstance(outcome, Prediction)]
+            if len(set(versions)) > 1:
+                outcomes = list(pool.map(lambda upload: one(upload, versions[-1]), uploads))
+    for outcome in outcomes:
+        if isinstance(outcome, Problem):
+            metrics.count_problem(outcome.kind)
+        else:
+            metrics.count_answer(outcome.answer)
+    return outcomes
 
 
 def refuse_parameter(error: ValidationError) -> Response:

@@ -67,18 +67,22 @@ class TorchServe:
         self.session.trust_env = False  # no proxy from the environment between us and TorchServe
         self.session.mount("http://", HTTPAdapter(pool_maxsize=settings.threads * 2))
 
-    def predict(self, image: bytes, request_id: str, *, explain: bool = False, probe: bool = False) -> Prediction:
+    def predict(
+        self, image: bytes, request_id: str, *, explain: bool = False, version: str = "", probe: bool = False
+    ) -> Prediction:
         """Have one picture classified; with `explain`, its answer has an `explanation` as well.
 
-        A `probe` is left out of the handler's log.
+        The default version of the model answers, or the one that `version` names. A `probe` is left out of the
+        handler's log.
 
         Raises:
             PictureRefused: the picture itself gets no answer.
             ModelUnavailable: TorchServe cannot answer now.
             ModelTimeout: it did not answer in time.
         """
+        what = "explanations" if explain else "predictions"
         headers = {"X-Request-ID": request_id} | ({"X-Probe": "true"} if probe else {})
-        return self._ask("explanations" if explain else "predictions", image, headers)
+        return self._ask(self._path(what, version), image, headers)
 
     def manifest(self, request_id: str) -> Prediction:
         """Give the manifest of the weights that answer now.
@@ -87,7 +91,11 @@ class TorchServe:
             ModelUnavailable: TorchServe cannot answer now.
             ModelTimeout: it did not answer in time.
         """
-        return self._ask("predictions", b"-", {"X-Request-ID": request_id, "X-Model-Manifest": "true"})
+        headers = {"X-Request-ID": request_id, "X-Model-Manifest": "true"}
+        return self._ask(self._path("predictions"), b"-", headers)
+
+    def _path(self, what: str, version: str = "") -> str:
+        return f"{what}/{self.settings.model_name}" + (f"/{version}" if version else "")
 
     def _ask(self, what: str, body: bytes, headers: dict[str, str]) -> Prediction:
         """Ask one replica and, where it fails, once more.
@@ -150,7 +158,7 @@ class TorchServe:
             raise ModelUnavailable(str(error)) from error
         headers = headers | {"Authorization": f"Bearer {key}", "Content-Type": "application/octet-stream"}
         timeout = (settings.connect_timeout_seconds, settings.answer_timeout_seconds)
-        url = f"{replica.url}/{what}/{settings.model_name}"
+        url = f"{replica.url}/{what}"
         try:
             return self.session.post(url, data=body, headers=headers, timeout=timeout)
         except requests.ReadTimeout as error:

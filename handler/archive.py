@@ -6,6 +6,7 @@ Same inputs, same bytes.
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,23 +22,26 @@ DEFAULT_ARCHIVE: Final = ROOT / "model-store" / f"{MODEL_NAME}.mar"
 ZIP_EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can state
 
 
-def pack(archive: Path) -> None:
-    """Write the `.mar` of the committed weights to `archive`, whole or not at all.
+def pack(archive: Path, weights: Path = WEIGHTS_PATH, manifest_path: Path = MANIFEST_PATH) -> None:
+    """Write the `.mar` of weights and their manifest to `archive`, whole or not at all.
 
     Raises:
         WeightsError: the weights are not those of their manifest.
     """
-    manifest = Manifest.read()
-    if sha256_of(WEIGHTS_PATH) != manifest.sha256:
-        raise WeightsError(f"{WEIGHTS_PATH} are not the weights that {MANIFEST_PATH} describes; run make evaluate")
+    manifest = Manifest.read(manifest_path)
+    if sha256_of(weights) != manifest.sha256:
+        raise WeightsError(f"{weights} are not the weights that {manifest_path} describes; run make evaluate")
     with tempfile.TemporaryDirectory() as scratch:
+        # The handler looks for them by these names.
+        shutil.copyfile(weights, Path(scratch) / WEIGHTS_PATH.name)
+        shutil.copyfile(manifest_path, Path(scratch) / MANIFEST_PATH.name)
         folder = _assemble(Path(scratch), manifest)
         archive.parent.mkdir(parents=True, exist_ok=True)
         _zip(folder, archive)
 
 
 def _assemble(scratch: Path, manifest: Manifest) -> Path:
-    """Lay out the archive's folder."""
+    """Lay out the archive's folder; weights and manifest lie in `scratch`."""
     code = scratch / "code" / "model"
     code.mkdir(parents=True)
     for source in sorted((ROOT / "model").glob("*.py")):
@@ -46,9 +50,9 @@ def _assemble(scratch: Path, manifest: Manifest) -> Path:
         *(sys.executable, "-c", "from model_archiver.model_packaging import generate_model_archive as main; main()"),
         *("--model-name", MODEL_NAME, "--version", manifest.version),
         *("--handler", str(ROOT / "handler" / "classifier_handler.py")),
-        *("--serialized-file", str(WEIGHTS_PATH)),
+        *("--serialized-file", str(scratch / WEIGHTS_PATH.name)),
         *("--config-file", str(ROOT / "handler" / "model-config.yaml")),
-        *("--extra-files", f"{MANIFEST_PATH},{scratch / 'code'}"),
+        *("--extra-files", f"{scratch / MANIFEST_PATH.name},{scratch / 'code'}"),
         *("--archive-format", "no-archive", "--export-path", str(scratch)),
     ]
     # The archiver works in a folder named after the model below the temporary folder: give it one of its own.
@@ -84,9 +88,11 @@ def main() -> None:
     """Pack the archive."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--output", type=Path, default=DEFAULT_ARCHIVE)
+    parser.add_argument("--weights", type=Path, default=WEIGHTS_PATH, help="other weights, such as those of a run")
+    parser.add_argument("--manifest", type=Path, default=MANIFEST_PATH, help="their manifest")
     options = parser.parse_args()
     try:
-        pack(options.output)
+        pack(options.output, options.weights, options.manifest)
     except WeightsError as error:
         sys.exit(f"handler.archive: {error}")
     print(f"{options.output}  {options.output.stat().st_size:,} bytes  SHA-256 {sha256_of(options.output)}")

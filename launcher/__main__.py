@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
@@ -25,7 +26,6 @@ from launcher.processes import Child
 from launcher.settings import ROOT, Settings
 from launcher.supervisor import Part, Watch
 
-ARCHIVE_PATH: Final = ROOT / "model-store" / "cifar10.mar"
 GUNICORN: Final = (sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gateway" / "gunicorn.conf.py"))
 
 
@@ -60,7 +60,7 @@ class Launcher:
         Raises:
             StartError: it cannot start.
         """
-        _check_archive()
+        _check_archive(self.settings.ts_model_store / "cifar10.mar")
         self._check_ports()
         with self._folders(), self._parts() as parts:
             self.say("starting TorchServe and the gateway …" if self.with_gateway else "starting TorchServe …")
@@ -140,7 +140,7 @@ class Launcher:
     def _start_torchserve(self) -> Child:
         settings = self.settings
         settings.key_file.unlink(missing_ok=True)  # its keys die with it
-        command = torchserve.command(settings, ARCHIVE_PATH.parent)
+        command = torchserve.command(settings)
         environment = torchserve.environment(settings)
         return Child("TorchServe", command, environment, settings.run_folder, json_lines=self._json_lines)
 
@@ -198,17 +198,16 @@ class Launcher:
         )
 
 
-def _check_archive() -> None:
+def _check_archive(path: Path) -> None:
     """See that the archive is the one that was packed.
 
     Raises:
         StartError: it is missing, or it is another one.
     """
-    hash_path = ARCHIVE_PATH.with_suffix(".mar.sha256")
-    shown = _from_here(ARCHIVE_PATH)
+    shown = _from_here(path)
     try:
-        packed = hash_path.read_text().split()[0]
-        with ARCHIVE_PATH.open("rb") as file:
+        packed = path.with_suffix(".mar.sha256").read_text().split()[0]
+        with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, IndexError) as error:
         raise StartError(f"there is no {shown} with its hash beside it: run make archive") from error

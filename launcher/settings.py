@@ -26,6 +26,8 @@ class Settings(BaseSettings):
     ts_metrics_port: int = Field(8082, ge=1, le=65535, description="TorchServe's metrics")
     ts_grpc_inference_port: int = Field(7070, ge=1, le=65535, description="TorchServe's inference API over gRPC")
     ts_grpc_management_port: int = Field(7071, ge=1, le=65535, description="TorchServe's management API over gRPC")
+    ts_model_store: Path = Field(ROOT / "model-store", description="folder with the archives; cifar10.mar is served")
+    ts_enable_model_api: bool = Field(False, description="let who has the management key add and remove versions")
     start_timeout_seconds: float = Field(120, gt=0, description="until a prediction must have been answered")
     silence_seconds: float = Field(
         20, gt=0, description="without an answered prediction, after which TorchServe is started again"

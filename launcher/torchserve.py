@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from launcher.settings import ROOT, Settings
+from operations.history import History
 
 CONFIG_PATH: Final = ROOT / "config.properties"
 LOG_CONFIG_PATH: Final = Path(__file__).parent / "log4j2.xml"
@@ -25,7 +26,7 @@ def java() -> str:
     return "java"
 
 
-def command(settings: Settings, model_store: Path) -> list[str]:
+def command(settings: Settings) -> list[str]:
     """Build the JVM's command line: the one that `torchserve --start` would run, with our log settings."""
     spec = importlib.util.find_spec("ts")
     assert spec, "torchserve is in requirements/serve.txt"
@@ -41,8 +42,11 @@ def command(settings: Settings, model_store: Path) -> list[str]:
         "org.pytorch.serve.ModelServer",
         *("--python", sys.executable),
         *("-f", str(CONFIG_PATH)),
-        *("-s", str(model_store)),
+        *("-s", str(settings.ts_model_store.resolve())),
         "-ncs",  # no snapshots of the configuration
+        *(("--enable-model-api",) if settings.ts_enable_model_api else ()),
+        "--models",  # last: TorchServe takes all that follows for archives
+        *(f"cifar10={archive}" for archive in History(settings.ts_model_store).to_start_with("cifar10.mar")),
     ]
 
 

@@ -38,6 +38,7 @@ class TorchServeStandIn(ThreadingHTTPServer):
         self.seen = []  # (authorization, request id, body)
         self.paths = []
         self.script = []  # statuses to answer next; then 200
+        self.versions = []  # versions to name next where none is asked for; then 7
         self.silent = threading.Event()  # set: no answer until cleared
 
 
@@ -69,7 +70,9 @@ class Answering(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("X-Model-Version", "7")
+        asked = self.path.split("/")[3:]
+        versions = asked or self.server.versions
+        self.send_header("X-Model-Version", versions.pop(0) if versions else "7")
         self.send_header("X-Model-SHA256", "abc")
         self.end_headers()
         self.wfile.write(body)

@@ -52,6 +52,17 @@ def test_several_pictures_that_are_all_bad_are_answered_one_by_one(client):
     assert [result["error"]["status"] for result in answer["results"]] == [422, 422]
 
 
+def test_a_request_during_a_change_of_version_is_answered_by_one(client, torchserve):
+    torchserve.versions = ["6", "7", "7"]
+    answer = post(client, file(b"1"), file(b"2"), file(b"3")).get_json()
+    named = answer["model"]["version"]
+    assert named in {"6", "7"}
+    assert torchserve.paths[3:] == [f"/predictions/cifar10/{named}"] * 3
+    assert [result["label"] for result in answer["results"]] == ["cat"] * 3
+    counted = client.get("/metrics").get_data(as_text=True)
+    assert 'gateway_predictions_total{in_scope="true",label="cat"} 3.0' in counted
+
+
 def test_a_request_id_goes_all_the_way_and_comes_back(client, torchserve):
     response = post(client, file(b"picture"), headers={"X-Request-ID": "abc-123"})
     assert response.headers["X-Request-ID"] == response.get_json()["request_id"] == torchserve.seen[0][1] == "abc-123"

@@ -40,12 +40,11 @@ def test_its_code_needs_nothing_of_the_project_and_no_torchvision(packed, tmp_pa
     assert done.stdout.strip() == "set()"
 
 
-def test_weights_that_are_not_the_manifests_are_not_packed(monkeypatch, tmp_path):
+def test_weights_that_are_not_the_manifests_are_not_packed(tmp_path):
     other = tmp_path / "weights.safetensors"
     other.write_bytes(b"other")
-    monkeypatch.setattr(archive, "WEIGHTS_PATH", other)
     with pytest.raises(WeightsError, match="not the weights"):
-        archive.pack(tmp_path / "never.mar")
+        archive.pack(tmp_path / "never.mar", weights=other)
     assert list(tmp_path.iterdir()) == [other]
 
 

@@ -119,10 +119,9 @@ def test_torchserve_alone_as_in_its_container(tmp_path):
     assert list(keys.iterdir()) == []
 
 
-def test_an_archive_that_is_not_the_packed_one_is_not_served(tmp_path, monkeypatch):
-    launcher = Launcher(Settings(), with_gateway=True)
+def test_an_archive_that_is_not_the_packed_one_is_not_served(tmp_path):
+    launcher = Launcher(Settings(ts_model_store=tmp_path), with_gateway=True)
     path = tmp_path / "cifar10.mar"
-    monkeypatch.setattr("launcher.__main__.ARCHIVE_PATH", path)
     with pytest.raises(StartError, match="make archive"):
         launcher.serve()
     path.write_bytes(b"something else")

@@ -1,0 +1,213 @@
+"""What an operator does with versions. Each operation checks everything it can before it changes anything."""
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from operations.archive import Archive
+from operations.checks import Check, Track, check_golden, check_sample, check_weights
+from operations.errors import Failed, Refused
+from operations.history import Default, History
+from operations.torchserve import MODEL_NAME, TorchServe, Version
+
+POLL_SECONDS: Final = 0.25
+QUIET_SECONDS: Final = 2.0
+"""How long nothing must have come to a version before it is removed; above what a batch takes."""
+
+
+class Versions:
+    """The versions in one TorchServe and the archives in its model store."""
+
+    def __init__(self, torchserve: TorchServe, model_store: Path, timeout_seconds: float, *, dry_run: bool) -> None:
+        self.torchserve = torchserve
+        self.model_store = model_store
+        self.history = History(model_store)
+        self.timeout_seconds = timeout_seconds
+        self.dry_run = dry_run
+
+    def add(self, file: Path) -> Archive:
+        """Copy an archive into the model store and load its version beside the others; the default stays.
+
+        Raises:
+            Refused: it is not a good archive, its version is there already, or TorchServe takes none.
+            Failed: its workers did not start; nothing is left of it.
+        """
+        self.torchserve.check_model_api()
+        archive = Archive.read(file)
+        for version in self.torchserve.versions():
+            if float(version.name) == float(archive.version):
+                raise Refused(f"version {version.name} is loaded already: remove it first, or pack another number")
+        copy = self.model_store / f"{MODEL_NAME}-{archive.version}.mar"
+        if copy.exists() and not copy.samefile(file):
+            raise Refused(f"{copy} is there already: add that file itself, or delete it")
+        if self.dry_run:
+            return archive
+        with self._copied(file, copy):
+            self.torchserve.register(copy.name)
+            try:
+                self._wait_for(
+                    lambda: _all_ready(self.torchserve.version(archive.version)),
+                    f"the workers of version {archive.version} did not start; see TorchServe's log",
+                )
+            except BaseException:
+                # Whether they failed or the operator lost patience: no half of a version stays behind.
+                self.torchserve.unregister(archive.version)
+                raise
+        return archive
+
+    @contextlib.contextmanager
+    def _copied(self, file: Path, copy: Path) -> Iterator[None]:
+        """Have the archive in the model store; take the copy away again when what follows fails."""
+        if copy.exists():
+            yield
+            return
+        part = copy.with_suffix(".part")
+        try:
+            shutil.copyfile(file, part)
+            part.replace(copy)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise Refused(f"{copy} cannot be written: {error.strerror}") from error
+        try:
+            yield
+        except BaseException:
+            copy.unlink(missing_ok=True)
+            raise
+
+    def check(self, name: str, track: Track) -> list[Check]:
+        """Check a version against the one that serves now.
+
+        Raises:
+            Refused: it cannot even be checked.
+        """
+        new, old = self._candidate(name), self.torchserve.default()
+        archive = Archive.read(self.model_store / new.archive)
+        checks = [check_weights(self.torchserve, name, archive)]
+        if checks[0].passed:
+            checks.append(check_golden(self.torchserve, name))
+            checks += check_sample(self.torchserve, old.name, name, track)
+        return checks
+
+    def promote(self, name: str) -> str:
+        """Make a version the default one, record it, and give the one before; that stays loaded for `rollback`.
+
+        Raises:
+            Refused: it cannot be.
+        """
+        new, old = self._candidate(name), self.torchserve.default()
+        if not self.dry_run:
+            defaults = self.history.defaults(_record(old))
+            self._switch(name)
+            self.history.write([*defaults, _record(new)])
+        return old.name
+
+    def rollback(self) -> tuple[str, str]:
+        """Make the default before the last promotion the default again; give the one left and the one now serving.
+
+        Raises:
+            Refused: there is none, or it cannot answer.
+        """
+        current = self.torchserve.default()
+        name = self.history.previous(_record(current))
+        self._candidate(name)
+        golden = check_golden(self.torchserve, name)
+        if not golden.passed:
+            raise Refused(f"version {name} does not answer as it should ({golden.finding}); promote names another")
+        if not self.dry_run:
+            self._switch(name)
+            self.history.write(self.history.defaults(_record(current))[:-1])
+        return current.name, name
+
+    def remove(self, name: str) -> None:
+        """Unload a version once nothing comes to it any more, and delete the copy of its archive that `add` made.
+
+        Raises:
+            Refused: it is the default, is still asked, or TorchServe removes none.
+        """
+        version = self.torchserve.version(name)
+        if version.is_default:
+            raise Refused(f"version {name} answers now: promote another one first, or roll back")
+        self.torchserve.check_model_api()
+        if self.dry_run:
+            return
+        self._drain(name)
+        self.torchserve.unregister(name)
+        if version.archive == f"{MODEL_NAME}-{name}.mar":
+            (self.model_store / version.archive).unlink(missing_ok=True)
+
+    def scale(self, name: str | None, workers: int) -> Version:
+        """Give a version, or the default one, this many workers, and wait until they answer.
+
+        Raises:
+            Refused: the default version would have none.
+            Failed: they did not start.
+        """
+        version = self.torchserve.version(name) if name else self.torchserve.default()
+        if workers == 0 and version.is_default:
+            raise Refused(f"version {version.name} answers now and would answer nothing: give it 1 worker or more")
+        if not self.dry_run:
+            if workers == 0:
+                self._drain(version.name)
+            self.torchserve.scale(version.name, workers)
+            self._wait_for(
+                lambda: _has_workers(self.torchserve.version(version.name), workers),
+                f"version {version.name} does not have {workers} workers that answer; see TorchServe's log",
+            )
+        return version
+
+    def _candidate(self, name: str) -> Version:
+        """Describe a version that could become the default one."""
+        version = self.torchserve.version(name)
+        if version.is_default:
+            raise Refused(f"version {name} is the default already")
+        if not version.ready:
+            raise Refused(f"version {name} has no worker that answers: scale 2 --version {name} gives it two")
+        return version
+
+    def _switch(self, name: str) -> None:
+        self.torchserve.set_default(name)
+        default = self.torchserve.default().name
+        if default != name:
+            raise Failed(
+                f"TorchServe was told to make {name} the default, but that is {default}: is somebody else at it?"
+            )
+
+    def _drain(self, name: str) -> None:
+        """Wait until nothing waits for a version and nothing has come to it for a while.
+
+        TorchServe drops what waits for a version when that is removed. What a worker has in hand it does not tell, so
+        the last request must be some time ago.
+        """
+        seen = -1.0
+        quiet_since = time.monotonic()
+
+        def is_quiet() -> bool:
+            nonlocal seen, quiet_since
+            count = self.torchserve.requests_to(name)
+            if count != seen or self.torchserve.version(name).pending:
+                seen, quiet_since = count, time.monotonic()
+            return time.monotonic() - quiet_since >= QUIET_SECONDS
+
+        self._wait_for(is_quiet, f"version {name} is still being asked by its number; nothing was changed", Refused)
+
+    def _wait_for(self, condition: Callable[[], bool], otherwise: str, kind: type[Exception] = Failed) -> None:
+        deadline = time.monotonic() + self.timeout_seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                raise kind(f"{otherwise} (waited {self.timeout_seconds:g} seconds, --timeout)")
+            time.sleep(POLL_SECONDS)
+
+
+def _record(version: Version) -> Default:
+    return Default(version.name, version.archive)
+
+
+def _all_ready(version: Version) -> bool:
+    return version.ready >= max(version.workers, 1)
+
+
+def _has_workers(version: Version, count: int) -> bool:
+    return version.ready == len(version.description["workers"]) == count

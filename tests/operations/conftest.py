@@ -1,0 +1,127 @@
+"""A running service that takes versions, archives for it, and the operator's command as people call it."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+import requests
+from safetensors.torch import load_file, save_file
+
+from handler import archive
+from model.manifest import MANIFEST_PATH, WEIGHTS_PATH, sha256_of
+from operations.history import FILE_NAME
+from tests.service import ROOT, Service
+
+SERVED = json.loads(MANIFEST_PATH.read_text())["version"]
+BETTER, WORSE, BROKEN = "71.1", "71.2", "71.3"  # numbers that no committed weights will have
+
+
+def pack_version(path, version, *, change=None, tensors=None):
+    """Pack the committed weights as another version, with a hash of their own, after changing manifest or weights."""
+    weights, manifest = path.with_suffix(".safetensors"), path.with_suffix(".json")
+    state = load_file(WEIGHTS_PATH)
+    save_file(tensors(state) if tensors else state, weights, metadata={"version": version})
+    document = json.loads(MANIFEST_PATH.read_text()) | {"version": version, "sha256": sha256_of(weights)}
+    if change:
+        change(document)
+    manifest.write_text(json.dumps(document))
+    archive.pack(path, weights, manifest)
+    return path
+
+
+def cooler(document):
+    """The same classes with other scores, by which an answer of this version is known."""
+    document["calibration"]["temperature"] *= 1.5
+
+
+def unknown_network(document):
+    """Its worker stops when it reads this."""
+    document["network"]["name"] = "NeverHeardOf"
+
+
+def wrong_classes(state):
+    """Most classes take their neighbour's place."""
+    return {
+        name: tensor.roll(1, 0).contiguous() if tensor.ndim == 2 and len(tensor) in {10, 11} else tensor
+        for name, tensor in state.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def archives(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("archives")
+    return {
+        SERVED: pack_version(folder / "served.mar", SERVED),
+        BETTER: pack_version(folder / "better.mar", BETTER, change=cooler),
+        WORSE: pack_version(folder / "worse.mar", WORSE, tensors=wrong_classes),
+        BROKEN: pack_version(folder / "broken.mar", BROKEN, change=unknown_network),
+    }
+
+
+def copy_archive(source, target):
+    """As make archive leaves it, with its hash beside it."""
+    shutil.copy(source, target)
+    shutil.copy(archive.hash_file(source), archive.hash_file(target))
+
+
+@pytest.fixture(scope="session")
+def operated(tmp_path_factory, archives):
+    """A service with a model store of its own, started with model control."""
+    store = tmp_path_factory.mktemp("store")
+    copy_archive(archives[SERVED], store / "cifar10.mar")
+    log = tmp_path_factory.mktemp("operated") / "log"
+    with Service(
+        log, TS_MODEL_STORE=str(store), TS_ENABLE_MODEL_API="true", GATEWAY_ANSWER_TIMEOUT_SECONDS="60"
+    ) as service:
+        service.store = store
+        yield service
+
+
+class Done:
+    """What the command printed and gave back."""
+
+    def __init__(self, process):
+        self.code, self.out, self.err = process.returncode, process.stdout, process.stderr
+        assert "Traceback" not in self.err
+
+    @property
+    def document(self):
+        return json.loads(self.out)
+
+
+def operate_on(service, *arguments):
+    command = [sys.executable, "-m", "operations", *map(str, arguments)]
+    environment = service.environment | {"COLUMNS": "160"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    return Done(done)
+
+
+@pytest.fixture
+def operate(operated):
+    """Runs the command; afterwards the first version is the default again and nothing is recorded."""
+
+    def operate(*arguments):
+        return operate_on(operated, *arguments)
+
+    yield operate
+    url = f"{operated.management}/models/cifar10/{SERVED}/set-default"
+    assert requests.put(url, headers=operated.key("management"), timeout=30).ok
+    (operated.store / FILE_NAME).unlink(missing_ok=True)
+
+
+@pytest.fixture
+def load(operate, operated, archives):
+    """Has a version loaded, unless it is already."""
+
+    def load(version):
+        if version not in loaded(operate):
+            done = operate("add", archives[version])
+            assert done.code == 0, done.err
+
+    return load
+
+
+def loaded(operate):
+    return [version["version"] for version in operate("list", "--json").document["versions"]]

@@ -1,0 +1,61 @@
+"""Keys that run out while the service runs."""
+
+import shutil
+
+import pytest
+import requests
+
+from launcher import torchserve
+from launcher.processes import Child
+from launcher.settings import Settings
+from operations.keys import Keys
+from operations.torchserve import TorchServe, management_url
+from tests.operations.conftest import SERVED
+from tests.service import eventually, free_ports
+
+LIFETIME_MINUTES = 0.02
+
+
+@pytest.fixture
+def short_lived(tmp_path, monkeypatch, archives):
+    """A TorchServe whose keys expire after about a second, without a gateway and a worker."""
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "cifar10.mar").write_bytes(archives[SERVED].read_bytes())
+    config = tmp_path / "config.properties"
+    lines = torchserve.CONFIG_PATH.read_text().splitlines()
+    config.write_text("\n".join(line for line in lines if not line.startswith("token_expiration_min")))
+    with config.open("a") as file:
+        file.write(f"\ntoken_expiration_min={LIFETIME_MINUTES}\n")
+    monkeypatch.setattr(torchserve, "CONFIG_PATH", config)
+    ports = {name.lower(): port for name, port in free_ports().items()}
+    settings = Settings(**ports, ts_model_store=store)
+    for folder in (settings.run_folder, settings.scratch_folder):
+        folder.mkdir(parents=True)
+    child = Child("TorchServe", torchserve.command(settings), torchserve.environment(settings), settings.run_folder)
+    yield settings
+    child.stop(20)
+    for folder in (settings.run_folder, settings.scratch_folder):
+        shutil.rmtree(folder)
+
+
+def test_expired_keys_are_renewed(short_lived):
+    keys = Keys(short_lived.key_file, management_url(short_lived))
+
+    def refused():
+        """Whether TorchServe is up and does not take the key that the file holds."""
+        if not short_lived.key_file.exists():
+            return False
+        headers = {"Authorization": f"Bearer {keys.read('management')}"}
+        try:
+            response = requests.get(f"{management_url(short_lived)}/models", headers=headers, timeout=30)
+        except requests.ConnectionError:
+            return False
+        return "InvalidKeyException" in response.text
+
+    eventually(refused, 120)
+    old = keys.read("management")
+    client = TorchServe(short_lived, keys)
+    assert [version.name for version in client.versions()] == [SERVED]
+    assert keys.read("management") != old
+    client.session.close()

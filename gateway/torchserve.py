@@ -9,14 +9,17 @@ What can go wrong, as seen by a caller:
 """
 
 import json
+import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import requests
 from requests.adapters import HTTPAdapter
 
 from gateway.problems import Problem
 from gateway.settings import Settings
+
+_STAGE: Final = re.compile(r"([a-z]+);dur=([0-9]+(?:\.[0-9]+)?)")
 
 
 class PictureRefused(Problem):
@@ -50,6 +53,7 @@ class Prediction:
     answer: dict[str, Any]
     version: str
     sha256: str
+    stages: dict[str, float]  # seconds, by what they went into
 
 
 class TorchServe:
@@ -93,6 +97,7 @@ class TorchServe:
                 answer=response.json(),
                 version=response.headers.get("X-Model-Version", ""),
                 sha256=response.headers.get("X-Model-SHA256", ""),
+                stages=stages_of(response),
             )
         if response.headers.get("Content-Type", "").startswith("application/problem+json"):
             raise PictureRefused(response.json())
@@ -132,6 +137,16 @@ class TorchServe:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelUnavailable("there is no whole key file") from error
         return self.key
+
+
+def stages_of(response: requests.Response) -> dict[str, float]:
+    """Say where the time of an answer went, in seconds.
+
+    The handler names its stages in the header Server-Timing; `queue` is the rest: the wait for a worker and the way.
+    """
+    timing = response.headers.get("Server-Timing", "")
+    stages = {name: float(milliseconds) / 1000 for name, milliseconds in _STAGE.findall(timing)}
+    return {"queue": max(0.0, response.elapsed.total_seconds() - sum(stages.values()))} | stages
 
 
 def _key_refused(response: requests.Response) -> bool:

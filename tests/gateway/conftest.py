@@ -37,6 +37,7 @@ class TorchServeStandIn(ThreadingHTTPServer):
         self.key = "first"
         self.seen = []  # (authorization, request id, body)
         self.paths = []
+        self.timing = "decode;dur=1.5, network;dur=20"
         self.script = []  # statuses to answer next; then 200
         self.silent = threading.Event()  # set: no answer until cleared
 
@@ -71,6 +72,7 @@ class Answering(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.send_header("X-Model-Version", "7")
         self.send_header("X-Model-SHA256", "abc")
+        self.send_header("Server-Timing", self.server.timing)
         self.end_headers()
         self.wfile.write(body)
 

@@ -9,6 +9,7 @@ from flask_openapi3.types import ResponseDict
 from pydantic import BaseModel, ValidationError
 
 from gateway import schemas
+from gateway.drift import LABELS
 from gateway.metrics import Metrics
 from gateway.problems import KINDS, Problem
 from gateway.settings import Settings
@@ -18,7 +19,6 @@ from gateway.uploads import Upload, uploads_of
 # As many as TorchServe answers in one batch: one large request should not keep all of its workers from others.
 PICTURES_AT_ONCE: Final = 8
 FORMATS: Final = ("JPEG", "PNG", "WebP", "GIF", "BMP", "AVIF")
-LABELS: Final = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 def responses(answer: type[BaseModel], *statuses: int) -> ResponseDict:
@@ -150,7 +150,7 @@ def classify_all(uploads: list[Upload], request_id: str, *, explain: bool = Fals
         if isinstance(outcome, Problem):
             metrics.count_problem(outcome.kind)
         else:
-            metrics.count_answer(outcome.answer)
+            metrics.count_answer(outcome)
     return outcomes
 
 

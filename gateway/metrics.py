@@ -1,13 +1,32 @@
-"""Prometheus metrics at /metrics: requests, their time, and what was answered.
+"""Prometheus metrics at /metrics: requests, where their time went, what was answered, and what it is compared with.
 
-One process serves them (gunicorn.conf.py), so the library's plain registry is enough.
+One process serves them (gunicorn.conf.py), so the library's plain registry is enough. Everything that can be counted is
+there from the start with a zero: a rate over a series that has just appeared would miss its first events.
 """
 
+import contextlib
 import time
-from typing import Any
+from typing import Final, cast
 
-from flask import Flask, Response, g, request
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from flask import Flask, Response, current_app, g, request
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+
+from gateway.drift import LABELS, Expectation
+from gateway.problems import KINDS, Problem
+from gateway.torchserve import Prediction, TorchServe
+
+METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
+STAGES: Final = ("queue", "decode", "network", "explain")
+SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+SCORES: Final = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
 
 
 class Metrics:
@@ -22,7 +41,14 @@ class Metrics:
             "gateway_request_seconds",
             "Time from reading a request's head to having its answer.",
             ["route"],
-            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.stages = Histogram(
+            "gateway_stage_seconds",
+            "Time of an answered picture by what it went into; queue is the wait for a worker and the way to it.",
+            ["stage"],
+            buckets=SECONDS,
             registry=self.registry,
         )
         self.predictions = Counter(
@@ -31,15 +57,68 @@ class Metrics:
             ["label", "in_scope"],
             registry=self.registry,
         )
+        self.scores = Histogram(
+            "gateway_prediction_score",
+            "Scores of the classes that were answered.",
+            buckets=SCORES,
+            registry=self.registry,
+        )
         self.problems = Counter("gateway_problems", "Pictures not answered, by kind.", ["kind"], registry=self.registry)
+        self.model = Gauge(
+            "gateway_model_info",
+            "Always 1; the model that answered last.",
+            ["version", "sha256"],
+            registry=self.registry,
+        )
+        self.expected_shares = Gauge(
+            "gateway_validation_label_share",
+            "Share of validation pictures that the model answered with each class.",
+            ["label"],
+            registry=self.registry,
+        )
+        # Without labels it would show 0 until the first answer, which is no figure of any model.
+        self.expected = Gauge(
+            "gateway_validation_mean",
+            "Means over validation pictures: of the score, and of being out of scope.",
+            ["of"],
+            registry=self.registry,
+        )
+        ProcessCollector(registry=self.registry)
+        self.answered_last: Prediction | None = None
+        self.expected_of = ""
+        for stage in STAGES:
+            self.stages.labels(stage)
+        for label in LABELS:
+            for in_scope in ("true", "false"):
+                self.predictions.labels(label, in_scope)
+        for kind in KINDS:
+            if ":" not in kind:  # another wording of a kind that is there
+                self.problems.labels(kind)
 
-    def count_answer(self, answer: dict[str, Any]) -> None:
+    def count_answer(self, prediction: Prediction) -> None:
         """Count a picture that was answered."""
+        answer = prediction.answer
         self.predictions.labels(answer["label"], str(answer["in_scope"]).lower()).inc()
+        self.scores.observe(answer["score"])
+        for stage in STAGES:
+            if stage in prediction.stages:
+                self.stages.labels(stage).observe(prediction.stages[stage])
+        self.answered_last = prediction
 
     def count_problem(self, kind: str) -> None:
         """Count a picture that was not."""
         self.problems.labels(kind).inc()
+
+    def expect(self, manifest: Prediction) -> None:
+        """Show what the model's manifest says of validation pictures."""
+        expectation = Expectation.of(manifest.answer)
+        self.model.clear()
+        self.model.labels(manifest.version, manifest.sha256).set(1)
+        for label, share in expectation.label_shares.items():
+            self.expected_shares.labels(label).set(share)
+        self.expected.labels("score").set(expectation.score)
+        self.expected.labels("out_of_scope").set(expectation.out_of_scope_share)
+        self.expected_of = manifest.sha256
 
 
 def init_app(app: Flask) -> None:
@@ -48,12 +127,19 @@ def init_app(app: Flask) -> None:
     app.extensions["metrics"] = metrics
 
     def count(response: Response) -> Response:
-        route = request.url_rule.rule if request.url_rule else "none"  # not the path: it is the sender's to choose
-        metrics.requests.labels(request.method, route, str(response.status_code)).inc()
+        # Neither path nor method as they came: they are the sender's to choose, and each would be a series for ever.
+        route = request.url_rule.rule if request.url_rule else "none"
+        method = request.method if request.method in METHODS else "other"
+        metrics.requests.labels(method, route, str(response.status_code)).inc()
         metrics.seconds.labels(route).observe(time.perf_counter() - g.started)
         return response
 
     def expose() -> Response:
+        last = metrics.answered_last
+        if last and last.sha256 != metrics.expected_of:  # once for each model: who scrapes should not ask TorchServe
+            torchserve = cast(TorchServe, current_app.extensions["torchserve"])
+            with contextlib.suppress(Problem, KeyError):  # then at the next scrape, or never where it has no figures
+                metrics.expect(torchserve.manifest(g.request_id))
         return Response(generate_latest(metrics.registry), content_type=CONTENT_TYPE_LATEST)
 
     app.after_request(count)

@@ -8,8 +8,9 @@ What can go wrong, as seen by a caller:
     └── ModelTimeout          504: no answer in time
 """
 
+import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -17,6 +18,8 @@ from requests.adapters import HTTPAdapter
 from gateway.problems import Problem
 from gateway.replicas import KeyFileError, NoReplicaError, Replica, Replicas
 from gateway.settings import Settings
+
+_STAGE: Final = re.compile(r"([a-z]+);dur=([0-9]+(?:\.[0-9]+)?)")
 
 
 class PictureRefused(Problem):
@@ -55,6 +58,7 @@ class Prediction:
     answer: dict[str, Any]
     version: str
     sha256: str
+    stages: dict[str, float]  # seconds, by what they went into
 
 
 class TorchServe:
@@ -130,6 +134,7 @@ class TorchServe:
                 answer=response.json(),
                 version=response.headers.get("X-Model-Version", ""),
                 sha256=response.headers.get("X-Model-SHA256", ""),
+                stages=stages_of(response),
             )
         if response.headers.get("Content-Type", "").startswith("application/problem+json"):
             self.replicas.answered(replica)
@@ -165,6 +170,16 @@ class TorchServe:
             raise ModelTimeout(settings.answer_timeout_seconds) from error
         except requests.RequestException as error:
             raise ModelUnavailable(type(error).__name__) from error
+
+
+def stages_of(response: requests.Response) -> dict[str, float]:
+    """Say where the time of an answer went, in seconds.
+
+    The handler names its stages in the header Server-Timing; `queue` is the rest: the wait for a worker and the way.
+    """
+    timing = response.headers.get("Server-Timing", "")
+    stages = {name: float(milliseconds) / 1000 for name, milliseconds in _STAGE.findall(timing)}
+    return {"queue": max(0.0, response.elapsed.total_seconds() - sum(stages.values()))} | stages
 
 
 def _key_refused(response: requests.Response) -> bool:

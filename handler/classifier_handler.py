@@ -12,9 +12,10 @@ import logging
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import psutil
 import torch
 from PIL import Image
 
@@ -24,6 +25,12 @@ from model.images import ImageError, Pixels
 from model.labels import LABELS
 from model.manifest import Manifest, load_network
 
+STAGES: Final = ("decode", "network", "explain")
+"""What a batch goes through; the Server-Timing header (W3C) tells the gateway how long each took."""
+
+# Seconds between two reports of what this process uses: each is a line for the JVM to read and parse.
+REPORT_EVERY: Final = 10.0
+
 
 class ClassifierHandler:
     """Answers pictures with class, calibrated scores and scope."""
@@ -31,6 +38,9 @@ class ClassifierHandler:
     def __init__(self) -> None:
         self.log = logging.getLogger("classifier")
         self.explainer: Explainer | None = None
+        self.process = psutil.Process()
+        self.cpu_seconds = 0.0
+        self.reported = -REPORT_EVERY
 
     def initialize(self, context: Any) -> None:
         """Load the weights that came in the archive, and do everything once so that the first request is not slow.
@@ -54,31 +64,38 @@ class ClassifierHandler:
         self.log.addHandler(lines)
         self.log.setLevel(logging.INFO)
         self.log.propagate = False
+        # Metrics are such lines as well; the one that TorchServe writes for every batch says less than Server-Timing.
+        metrics = logging.getLogger("ts.metrics.caching_metric")
+        metrics.setLevel(logging.INFO)
+        metrics.addFilter(lambda record: not record.getMessage().startswith("[METRICS]PredictionTime"))
 
     def handle(self, rows: list[dict[str, Any]], context: Any) -> list[bytes]:
         """Answer every row with JSON: what it asks for, or a problem with its own 4xx status."""
-        started = time.perf_counter()
+        times = [time.perf_counter()]
         slots = [self._read(row, index, context) for index, row in enumerate(rows)]
-        decoded = time.perf_counter()
+        times.append(time.perf_counter())
         good = [slot for slot in slots if isinstance(slot, np.ndarray)]
         answers = iter(self.classifier.answers(self.classifier.outputs(np.stack(good))) if good else ())
-        computed = time.perf_counter()
-
-        batch = {
-            "batch_size": len(rows),
-            "batch_decode_ms": round((decoded - started) * 1000, 2),
-            "batch_network_ms": round((computed - decoded) * 1000, 2),
-        }
-        replies = []
+        times.append(time.perf_counter())
+        replies = [slot if isinstance(slot, dict) else next(answers) for slot in slots]
         for index, slot in enumerate(slots):
-            reply = slot if isinstance(slot, dict) else next(answers)
             if isinstance(slot, np.ndarray) and context.get_request_header(index, "explain") == "True":
-                reply = reply | {"explanation": self._explain(slot, reply["label"])}
-            self._describe(index, context, reply)
+                replies[index] |= {"explanation": self._explain(slot, replies[index]["label"])}
+        times.append(time.perf_counter())
+
+        # Every request of a batch waits for all of it, so these are the times of each of them.
+        stages = {
+            stage: round((end - start) * 1000, 2)
+            for stage, start, end in zip(STAGES, times[:-1], times[1:], strict=True)
+            if stage != "explain" or any("explanation" in reply for reply in replies)
+        }
+        batch = {"batch_size": len(rows)} | {f"batch_{stage}_ms": took for stage, took in stages.items()}
+        for index, reply in enumerate(replies):
+            self._describe(index, context, reply, stages)
             if context.get_request_header(index, "X-Probe") != "true":  # one every second would bury the rest
                 self._log(index, context, reply, batch)
-            replies.append(json.dumps(reply).encode())
-        return replies
+        self._report_process(context)
+        return [json.dumps(reply).encode() for reply in replies]
 
     def _read(self, row: dict[str, Any], index: int, context: Any) -> Pixels | dict[str, Any]:
         """Give the row's input to the network, or at once what answers it: the manifest, or the problem it has."""
@@ -106,7 +123,7 @@ class ClassifierHandler:
     def _problem(self, status: int, kind: str, title: str, detail: str) -> dict[str, Any]:
         return {"type": f"/problems/{kind}", "title": title, "status": status, "detail": detail}
 
-    def _describe(self, index: int, context: Any, reply: dict[str, Any]) -> None:
+    def _describe(self, index: int, context: Any, reply: dict[str, Any], stages: dict[str, float]) -> None:
         """Set the slot's status and headers."""
         is_problem = "status" in reply
         if is_problem:
@@ -114,6 +131,8 @@ class ClassifierHandler:
         context.set_response_content_type(index, "application/problem+json" if is_problem else "application/json")
         context.set_response_header(index, "X-Model-Version", self.manifest.version)
         context.set_response_header(index, "X-Model-SHA256", self.manifest.sha256)
+        timing = ", ".join(f"{stage};dur={milliseconds:g}" for stage, milliseconds in stages.items())
+        context.set_response_header(index, "Server-Timing", timing)
 
     def _log(self, index: int, context: Any, reply: dict[str, Any], batch: dict[str, float]) -> None:
         """Write one JSON line: what was answered and how long the whole batch took; nothing of the picture itself."""
@@ -127,3 +146,15 @@ class ClassifierHandler:
             "problem": reply.get("type"),
         }
         self.log.info(json.dumps({name: value for name, value in line.items() if value is not None} | batch))
+
+    def _report_process(self, context: Any) -> None:
+        """Put what this worker uses of CPU and memory on TorchServe's /metrics, which knows only the machine's."""
+        if time.monotonic() - self.reported < REPORT_EVERY:
+            return
+        self.reported = time.monotonic()
+        used = self.process.cpu_times()
+        cpu_seconds, before = used.user + used.system, self.cpu_seconds
+        self.cpu_seconds = cpu_seconds
+        # The JVM adds up what the workers report of a counter; of a gauge it keeps the last, and workers are alike.
+        context.metrics.add_counter("worker_cpu_seconds_total", cpu_seconds - before)
+        context.metrics.add_size("worker_resident_memory_bytes", self.process.memory_info().rss, unit="B")

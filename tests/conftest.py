@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+from tests.service import Service
+
 os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
 
 
@@ -16,3 +18,10 @@ def pytest_sessionfinish(session, exitstatus):
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if session.config.getoption("--fail-on-skip") and reporter and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory):
+    """One running service for all tests that change nothing in it."""
+    with Service(tmp_path_factory.mktemp("service") / "log") as service:
+        yield service

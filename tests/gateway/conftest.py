@@ -37,6 +37,7 @@ class TorchServeStandIn(ThreadingHTTPServer):
         self.key = "first"
         self.seen = []  # (authorization, request id, body)
         self.paths = []
+        self.timing = "decode;dur=1.5, network;dur=20"
         self.script = []  # statuses to answer next; then 200
         self.versions = []  # versions to name next where none is asked for; then 7
         self.silent = threading.Event()  # set: no answer until cleared
@@ -74,6 +75,7 @@ class Answering(BaseHTTPRequestHandler):
         versions = asked or self.server.versions
         self.send_header("X-Model-Version", versions.pop(0) if versions else "7")
         self.send_header("X-Model-SHA256", "abc")
+        self.send_header("Server-Timing", self.server.timing)
         self.end_headers()
         self.wfile.write(body)
 

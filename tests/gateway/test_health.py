@@ -31,16 +31,3 @@ def test_many_probes_cost_one_prediction(client, torchserve, monkeypatch):
     for _ in range(5):
         assert client.get("/readyz").status_code == 200
     assert len(torchserve.seen) == 1
-
-
-def test_metrics_count_requests_and_answers(client):
-    client.post("/api/v1/classify", data=b"picture")
-    client.post("/api/v1/classify", data=b"bad")
-    client.get("/of/the/senders/choice")
-    text = client.get("/metrics").text
-    assert 'gateway_requests_total{method="POST",route="/api/v1/classify",status="200"} 1.0' in text
-    assert 'gateway_requests_total{method="POST",route="/api/v1/classify",status="422"} 1.0' in text
-    assert 'gateway_requests_total{method="GET",route="none",status="404"} 1.0' in text
-    assert 'gateway_predictions_total{in_scope="true",label="cat"} 1.0' in text
-    assert 'gateway_problems_total{kind="damaged-image"} 1.0' in text
-    assert "senders" not in text

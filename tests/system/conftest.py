@@ -1,4 +1,4 @@
-"""One running service and one browser for all tests here."""
+"""One browser for all tests here."""
 
 import shutil
 import subprocess
@@ -8,15 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tests.service import Service
-
 INSTALLED = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
-
-@pytest.fixture(scope="session")
-def service(tmp_path_factory):
-    with Service(tmp_path_factory.mktemp("service") / "log") as service:
-        yield service
 
 
 def executable(playwright):

@@ -76,7 +76,7 @@ class Service:
         return {"Authorization": f"Bearer {keys[name]['key']}"}
 
     def wait_until_ready(self) -> "Service":
-        eventually(lambda: "Ctrl-C stops it" in self.output() or self.process.poll() is not None, 120)
+        eventually(lambda: "Ctrl-C stops it" in self.output() or self.process.poll() is not None, 300)
         assert self.process.poll() is None, self.output()
         self.descendants = psutil.Process(self.process.pid).children(recursive=True)
         return self

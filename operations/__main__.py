@@ -110,7 +110,8 @@ def examine(options: argparse.Namespace, versions: Versions, report: Report) -> 
 
     def follow(pictures: Iterable[Any]) -> Iterable[Any]:
         console = Console(stderr=True)
-        return track(pictures, f"asking version {options.version}", console=console, transient=True)
+        what = f"asking version {options.version}"
+        return track(pictures, what, console=console, transient=True, disable=not console.is_terminal)
 
     checks = versions.check(options.version, follow)
     report.checks(checks)

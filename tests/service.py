@@ -79,7 +79,7 @@ class Service:
         self.descendants = psutil.Process(self.process.pid).children(recursive=True)
 
     def wait_until_ready(self) -> "Service":
-        eventually(lambda: "Ctrl-C stops it" in self.output() or self.process.poll() is not None, 120)
+        eventually(lambda: "Ctrl-C stops it" in self.output() or self.process.poll() is not None, 300)
         assert self.process.poll() is None, self.output()
         self.find_descendants()
         return self

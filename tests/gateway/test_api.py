@@ -52,7 +52,8 @@ def test_several_pictures_that_are_all_bad_are_answered_one_by_one(client):
     assert [result["error"]["status"] for result in answer["results"]] == [422, 422]
 
 
-def test_a_request_during_a_change_of_version_is_answered_by_one(client, torchserve):
+def test_a_request_during_a_change_of_version_is_answered_by_one(make_app, torchserve):
+    client = make_app(answer_timeout_seconds=30).test_client()
     torchserve.versions = ["6", "7", "7"]
     answer = post(client, file(b"1"), file(b"2"), file(b"3")).get_json()
     named = answer["model"]["version"]

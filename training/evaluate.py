@@ -26,8 +26,11 @@ from training.pictures import DRAWN, NONE, drawn, photographs, png
 from training.run import tensors, write_json
 from training.through_service import accuracy_through_service
 
-SCOPE_THRESHOLD: Final = 0.05
-"""Share of validation pictures that `in_scope` refuses."""
+SCOPE_THRESHOLD: Final = 0.1
+"""Share of the pictures it is fitted on that `in_scope` refuses.
+
+With the served network, refusals of the ten and of other things were balanced best there, on validation photographs.
+"""
 SCOPE_QUANTILES: Final = 201
 DRAWN_PICTURES: Final = 200
 """How many of each kind are drawn."""
@@ -49,8 +52,15 @@ def outputs_of_files(classifier: Classifier, files: list[bytes], console: Consol
     return torch.cat(parts).clone()
 
 
-def measured(document: dict[str, Any], weights: Path, data: Cifar10, console: Console) -> dict[str, Any]:
+def measured(
+    document: dict[str, Any], weights: Path, data: Cifar10, console: Console, scope_photographs: Path | None = None
+) -> tuple[dict[str, Any], Tensor | None]:
     """Give `document` with calibration, scope and metrics made anew for the network at `weights`.
+
+    Beside it the calibrated outputs for the test set, shape (N, 10) or (N, 11), if the data has one.
+
+    What is in scope is judged by the scores of the validation set and of those `scope_photographs` that show one of the
+    ten, both weighing the same. Without any, what the document has of such photographs stays.
 
     Raises:
         WeightsError: the weights are not those that the document describes.
@@ -66,25 +76,44 @@ def measured(document: dict[str, Any], weights: Path, data: Cifar10, console: Co
     raw = calibrated_outputs(classifier, data.validation, console, "validation")
     temperature = fit_temperature(class_logits(raw), labels)
     validation = raw / temperature
-    quantiles = torch.quantile(scope_score(validation), torch.linspace(0, 1, SCOPE_QUANTILES)).double()
-    floor = float(np.interp(SCOPE_THRESHOLD, np.linspace(0, 1, SCOPE_QUANTILES), quantiles.numpy()))
+    scope = _scope(scope_score(validation))
+    if scope_photographs:
+        pictures = [picture for picture in photographs(scope_photographs) if picture.label != NONE]
+        outputs = outputs_of_files(classifier, [picture.data for picture in pictures], console, scope_photographs.stem)
+        scope = _scope(scope_score(validation), scope_score(outputs / temperature))
+    elif document.get("scope", {}).get("photographs"):
+        scope = document["scope"]
+    floor = float(np.interp(SCOPE_THRESHOLD, np.linspace(0, 1, SCOPE_QUANTILES), scope["quantiles"]))
 
     metrics: dict[str, Any] = {"validation": measure(validation, labels, scope_floor=floor).as_json()}
+    test = None
     if len(data.test):
         test = calibrated_outputs(classifier, data.test, console, "test") / temperature
         _, test_labels = tensors(data.test)
         metrics["test"] = measure(test, test_labels, scope_floor=floor).as_json()
-    return plain | {
+    made = {
         "calibration": {"temperature": temperature},
-        "scope": {"threshold": SCOPE_THRESHOLD, "quantiles": [round(value, 4) for value in quantiles.tolist()]},
+        "scope": scope,
         "metrics": metrics,
     }
+    return plain | made, test
+
+
+def _scope(validation: Tensor, photographed: Tensor | None = None) -> dict[str, Any]:
+    """Describe the scores that pictures of the ten have: those of the validation set and of photographs, equally."""
+    levels = torch.linspace(0, 1, SCOPE_QUANTILES)
+    parts = [torch.quantile(part, levels) for part in (validation, photographed) if part is not None]
+    quantiles = torch.quantile(torch.cat(parts), levels).tolist() if len(parts) > 1 else parts[0].tolist()
+    described: dict[str, Any] = {"threshold": SCOPE_THRESHOLD, "quantiles": [round(value, 4) for value in quantiles]}
+    return described | ({"photographs": len(photographed)} if photographed is not None else {})
 
 
 def measured_on_others(
-    document: dict[str, Any], weights: Path, data: Cifar10, paths: list[Path], console: Console
+    document: dict[str, Any], weights: Path, test: Tensor, paths: list[Path], console: Console
 ) -> dict[str, Any]:
     """Measure on pictures beside CIFAR-10: photographs in folders or zip files, and drawn pictures.
+
+    `test` holds the calibrated outputs for the test set.
 
     Of photographs, accuracy on those of the ten classes, and how well the scope score tells these from the others;
     of drawn pictures, how well it tells the test set from them.
@@ -103,7 +132,7 @@ def measured_on_others(
         figures[f"{path.parent.name}/{path.name}"] = photograph_figures(
             outputs, [picture.label for picture in pictures], floor
         )
-    inside = scope_score(calibrated_outputs(classifier, data.test, console, "test"))
+    inside = scope_score(test)
     for kind in DRAWN:
         pictures = drawn(kind, DRAWN_PICTURES)
         outside = scope_score(outputs_of_files(classifier, [picture.data for picture in pictures], console, kind))
@@ -175,6 +204,11 @@ def main() -> None:
         help="folders or zip files of photographs lying as CLASS/NAME, CLASS being one of the ten or none",
     )
     parser.add_argument(
+        "--scope-photographs",
+        type=Path,
+        help="such photographs; those of the ten have their part in the scope threshold",
+    )
+    parser.add_argument(
         "--service",
         metavar="URL",
         help="send every test picture to a running service instead, as in http://127.0.0.1:8000",
@@ -188,19 +222,19 @@ def main() -> None:
             accuracy, sha256 = accuracy_through_service(options.service, data.test, console)
             console.print(f"test: accuracy {accuracy:.2%} through {options.service}, weights {sha256}", highlight=False)
             return
-        document = measured(Manifest.read().document, WEIGHTS_PATH, data, console)
+        document, test = measured(Manifest.read().document, WEIGHTS_PATH, data, console, options.scope_photographs)
+        if test is None:
+            raise DataError("this source has no labelled test pictures; use the .npz or torchvision's download")
         if options.photographs:
-            document["other_pictures"] = measured_on_others(document, WEIGHTS_PATH, data, options.photographs, console)
+            document["other_pictures"] = measured_on_others(document, WEIGHTS_PATH, test, options.photographs, console)
     except WeightsError as error:
         sys.exit(f"{'!' * 80}\ntraining.evaluate: {error}\nNothing was written.\n{'!' * 80}")
     except DataError as error:
         sys.exit(f"training.evaluate: {error}")
-    if "test" not in document["metrics"]:
-        sys.exit("training.evaluate: this source has no labelled test pictures; use the .npz or torchvision's download")
     report(document, console)
     report_others(document.get("other_pictures", {}), console)
     write_json(MANIFEST_PATH, document)
-    for path in plots.draw_all(document, PLOTS_FOLDER):
+    for path in [*plots.draw_all(document, PLOTS_FOLDER), plots.draw_mistakes(data.test, test, PLOTS_FOLDER)]:
         console.print(f"drawn {path}", highlight=False)
 
 

@@ -9,10 +9,14 @@ import matplotlib as mpl
 mpl.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
+from torch import Tensor
 
+from model.classifier import class_logits
 from model.labels import LABELS
+from training.data import Split
 from training.lineup import words
 
 # Okabe and Ito's colours: told apart by colour-blind readers too.
@@ -37,6 +41,24 @@ def draw_all(manifest: dict[str, Any], folder: Path) -> list[Path]:
         plt.close(figure)
         paths.append(folder / name)
     return paths
+
+
+def draw_mistakes(split: Split, outputs: Tensor, folder: Path, count: int = 40) -> Path:
+    """Draw the pictures of a split misnamed most surely, by its calibrated outputs, shape (N, 10) or (N, 11)."""
+    probabilities = class_logits(outputs).softmax(1)
+    scores, answers = probabilities.max(1)
+    scores[answers == torch.from_numpy(split.labels)] = 0
+    figure, grid = plt.subplots(5, 8, figsize=(11, 8.2), layout="constrained")
+    for axes, index in zip(grid.flat, scores.argsort(descending=True, stable=True)[:count].tolist(), strict=False):
+        axes.set_axis_off()
+        if scores[index]:
+            axes.imshow(split.images[index], interpolation="nearest")
+            said = f"{LABELS[int(answers[index])]}, {100 * float(scores[index]):.0f} %"
+            axes.set_title(f"{said}\n(labelled {LABELS[split.labels[index]]})", fontsize=7)
+    path = folder / "mistakes.png"
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    plt.close(figure)
+    return path
 
 
 def _caption(manifest: dict[str, Any]) -> str:

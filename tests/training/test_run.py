@@ -18,6 +18,7 @@ from training.__main__ import prepare
 from training.compact import CompactSettings, CompactTraining
 from training.data import DataError
 from training.finetune import FinetuneSettings, FinetuneTraining
+from training.pictures import png
 from training.reference import ReferenceSettings, ReferenceTraining
 
 
@@ -204,9 +205,10 @@ def test_publishing_leaves_manifest_weights_and_plots(published, tmp_path):
     assert document["network"]["multiply_accumulates"] > 0
     assert {"train_loss", "validation_accuracy", "test_loss", "test_accuracy"} < set(document["history"][-1])
     assert len(document["scope"]["quantiles"]) == 201
-    assert 0.03 <= document["metrics"]["validation"]["refused"] <= 0.07
+    assert document["metrics"]["validation"]["refused"] == pytest.approx(evaluate.SCOPE_THRESHOLD, abs=0.02)
     plots = {path.name for path in (tmp_path / "plots").iterdir()}
-    assert plots == {"loss.png", "accuracy.png", "confusion-matrix.png", "f1-by-class.png", "calibration.png"}
+    names = ("loss", "accuracy", "confusion-matrix", "f1-by-class", "calibration", "mistakes")
+    assert plots == {f"{name}.png" for name in names}
 
 
 def test_a_worse_run_does_not_replace_the_served_weights(published, console):
@@ -230,6 +232,24 @@ def test_evaluating_again_gives_the_same_bytes(published, tiny, tmp_path, monkey
     monkeypatch.setattr("sys.argv", ["evaluate"])
     evaluate.main()
     assert [path.read_bytes() for path in files] == before
+
+
+def test_photographs_have_their_part_in_the_scope_threshold_and_keep_it(published, tiny, tmp_path, monkeypatch, capsys):
+    _, served = published
+    before = json.loads(served["MANIFEST_PATH"].read_text())["scope"]
+    folder = tmp_path / "photographs"
+    for index, label in enumerate(["cat", "dog", "none"] * 4):
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        (folder / label / f"{index}.png").write_bytes(png(tiny.test.images[index] // 3))
+    monkeypatch.setattr(evaluate, "load", lambda _: tiny)
+    monkeypatch.setattr("sys.argv", ["evaluate", "--scope-photographs", str(folder)])
+    evaluate.main()
+    scope = json.loads(served["MANIFEST_PATH"].read_text())["scope"]
+    assert scope["photographs"] == 8
+    assert scope["quantiles"] != before["quantiles"]
+    monkeypatch.setattr("sys.argv", ["evaluate"])  # on a machine that has no such photographs
+    evaluate.main()
+    assert json.loads(served["MANIFEST_PATH"].read_text())["scope"] == scope
 
 
 def test_weights_that_are_not_the_manifests_are_said_loudly_and_nothing_is_written(published, tiny, monkeypatch):

@@ -107,9 +107,10 @@ class Launcher:
         def clear() -> None:
             shutil.rmtree(scratch, ignore_errors=True)
             self.settings.key_file.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # a mounted one stays
-                keys.rmdir()
-                keys.parent.rmdir()
+            if not self.settings.key_folder:  # one that we were given stays
+                with contextlib.suppress(OSError):
+                    keys.rmdir()
+                    keys.parent.rmdir()
 
         clear()  # what a service left that was killed; its port is free
         try:

@@ -79,11 +79,12 @@ def test_silence_is_ended_when_it_has_lasted_too_long(make_part, says, monkeypat
     now = [1000.0]
     monkeypatch.setattr("launcher.supervisor.time.monotonic", lambda: now[0])
     part, _ = make_part("import time; time.sleep(60)")
+    now[0] += 1
     watch = Watch(part, lambda: False, says.append, start_seconds=100, silence_seconds=10)
     now[0] += 1
     if not has_answered:
         part.started = now[0]  # it was started again
-    while now[0] < 1001 + allowed - 2:
+    while now[0] < 1000 + allowed - 2:
         now[0] += 1
         watch.look()
     assert part.exit_code is None

@@ -68,6 +68,11 @@ class Replicas:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _resolving: threading.Lock = field(default_factory=threading.Lock)
 
+    def __len__(self) -> int:
+        """Count those that are known."""
+        with self._lock:
+            return len(self._known)
+
     def choose(self, other_than: Replica | None = None) -> Replica:
         """Give the replica with the fewest requests waiting of those that are not left out, or the next best.
 

@@ -104,16 +104,19 @@ class TorchServe:
     def _ask(self, what: str, body: bytes, headers: dict[str, str]) -> Prediction:
         """Ask one replica and, where it fails, once more.
 
-        That is safe: a prediction changes nothing. A full queue is no failure, but another replica may have room.
+        That is safe: a prediction changes nothing. A full queue is no failure, but another replica may have room. Where
+        there is another, the first has half of the time: one whose machine is gone says nothing at all.
         """
+        allowed = self.settings.answer_timeout_seconds
         replica = self._choose()
         try:
-            return self._ask_replica(replica, what, body, headers)
-        except ModelUnavailable as problem:
+            first = allowed / 2 if len(self.replicas) > 1 else allowed
+            return self._ask_replica(replica, what, body, headers, first)
+        except (ModelUnavailable, ModelTimeout) as problem:
             second = self._choose(other_than=replica)
-            if second is replica and isinstance(problem, _QueueFull):
+            if second is replica and isinstance(problem, _QueueFull | ModelTimeout):
                 raise
-            return self._ask_replica(second, what, body, headers)
+            return self._ask_replica(second, what, body, headers, allowed / 2)
 
     def _choose(self, other_than: Replica | None = None) -> Replica:
         try:
@@ -121,10 +124,12 @@ class TorchServe:
         except NoReplicaError as error:
             raise ModelUnavailable(str(error)) from error
 
-    def _ask_replica(self, replica: Replica, what: str, body: bytes, headers: dict[str, str]) -> Prediction:
+    def _ask_replica(
+        self, replica: Replica, what: str, body: bytes, headers: dict[str, str], seconds: float
+    ) -> Prediction:
         try:
             with self.replicas.waiting_for(replica):
-                response = self._post(replica, what, body, headers)
+                response = self._post(replica, what, body, headers, seconds)
         except (ModelUnavailable, ModelTimeout) as problem:
             self.replicas.failed(replica, problem.reason)
             raise
@@ -147,27 +152,31 @@ class TorchServe:
         self.replicas.failed(replica, reason)
         raise ModelUnavailable(reason)
 
-    def _post(self, replica: Replica, what: str, body: bytes, headers: dict[str, str]) -> requests.Response:
-        response = self._post_once(replica, what, body, headers)
+    def _post(
+        self, replica: Replica, what: str, body: bytes, headers: dict[str, str], seconds: float
+    ) -> requests.Response:
+        response = self._post_once(replica, what, body, headers, seconds)
         if _key_refused(response):
             # TorchServe makes new keys at every start; ours may be an old one.
             replica.key = ""
-            response = self._post_once(replica, what, body, headers)
+            response = self._post_once(replica, what, body, headers, seconds)
         return response
 
-    def _post_once(self, replica: Replica, what: str, body: bytes, headers: dict[str, str]) -> requests.Response:
+    def _post_once(
+        self, replica: Replica, what: str, body: bytes, headers: dict[str, str], seconds: float
+    ) -> requests.Response:
         settings = self.settings
         try:
             key = replica.key or replica.read_key()
         except KeyFileError as error:
             raise ModelUnavailable(str(error)) from error
         headers = headers | {"Authorization": f"Bearer {key}", "Content-Type": "application/octet-stream"}
-        timeout = (settings.connect_timeout_seconds, settings.answer_timeout_seconds)
+        timeout = (settings.connect_timeout_seconds, seconds)
         url = f"{replica.url}/{what}"
         try:
             return self.session.post(url, data=body, headers=headers, timeout=timeout)
         except requests.ReadTimeout as error:
-            raise ModelTimeout(settings.answer_timeout_seconds) from error
+            raise ModelTimeout(settings.answer_timeout_seconds) from error  # the sender's wait, not this one's
         except requests.RequestException as error:
             raise ModelUnavailable(type(error).__name__) from error
 

@@ -69,6 +69,13 @@ def test_one_that_hangs_up_costs_nobody_an_answer(app, both):
     assert [classify(app).status_code for _ in range(10)] == [200] * 10
 
 
+def test_one_whose_machine_is_gone_costs_nobody_an_answer(make_app, both):
+    with socket.create_server(("127.0.0.1", 0)) as gone:  # takes connections and says nothing
+        urls = f"http://127.0.0.1:{gone.getsockname()[1]},http://127.0.0.1:{both[0].server_port}"
+        app = make_app(torchserve_url=urls, answer_timeout_seconds=1)
+        assert [classify(app).status_code for _ in range(4)] == [200] * 4
+
+
 def test_a_full_queue_is_no_reason_to_leave_one_out(app, both):
     both[0].script = [503]
     for _ in range(10):

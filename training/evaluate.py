@@ -220,7 +220,8 @@ def main() -> None:
         data = load(options.data)
         if options.service:
             accuracy, sha256 = accuracy_through_service(options.service, data.test, console)
-            console.print(f"test: accuracy {accuracy:.2%} through {options.service}, weights {sha256}", highlight=False)
+            said = f"test: accuracy {accuracy:.2%} through {options.service}, weights {sha256}"
+            console.print(said, highlight=False, soft_wrap=True)
             return
         document, test = measured(Manifest.read().document, WEIGHTS_PATH, data, console, options.scope_photographs)
         if test is None:

@@ -38,15 +38,19 @@ def answers(key_file: Path, inference_port: int, management_port: int, timeout_s
         return False
 
 
+def key_folder(template: str) -> Path:
+    """Give the folder that a template names; `{address}` in it is our IP address."""
+    address = socket.gethostbyname(socket.gethostname()) if "{address}" in template else ""
+    return Path(template.replace("{address}", address))
+
+
 def main() -> None:
     """Look where the launcher's own settings say, which are environment variables."""
-    folder = os.environ.get("KEY_FOLDER", ".")
-    if "{address}" in folder:
-        folder = folder.replace("{address}", socket.gethostbyname(socket.gethostname()))
+    key_file = key_folder(os.environ.get("KEY_FOLDER", ".")) / "key_file.json"
     ports = [
         int(os.environ.get(f"TS_{name}_PORT", default)) for name, default in (("INFERENCE", 8080), ("MANAGEMENT", 8081))
     ]
-    sys.exit(0 if answers(Path(folder) / "key_file.json", *ports) else "no prediction was answered")
+    sys.exit(0 if answers(key_file, *ports) else "no prediction was answered")
 
 
 if __name__ == "__main__":

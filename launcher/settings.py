@@ -1,13 +1,14 @@
 """What the launcher takes from the environment."""
 
 import os
-import socket
 import tempfile
 from pathlib import Path
 from typing import Final, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from launcher import probe
 
 ROOT: Final = Path(__file__).parent.parent
 
@@ -49,8 +50,7 @@ class Settings(BaseSettings):
     def run_folder(self) -> Path:
         """The folder for what others may look for while the service runs: TorchServe's keys."""
         if self.key_folder:
-            address = socket.gethostbyname(socket.gethostname()) if "{address}" in str(self.key_folder) else ""
-            return Path(str(self.key_folder).replace("{address}", address))
+            return probe.key_folder(str(self.key_folder))
         return ROOT / ".run" / str(self.gateway_port)
 
     @property

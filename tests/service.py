@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import requests
 
 ROOT = Path(__file__).parent.parent
 PORTS = (
@@ -111,6 +112,14 @@ class Service:
     def __exit__(self, *_):
         if self.process.poll() is None:
             self.stop()
+
+
+def answers(url: str) -> bool:
+    """Whether what is asked for is answered, and with no error."""
+    try:
+        return requests.get(url, timeout=15).ok
+    except requests.RequestException:
+        return False
 
 
 def is_zombie(process: psutil.Process) -> bool:

@@ -2,20 +2,17 @@
 
 import json
 import shutil
-from pathlib import Path
 from typing import Any, Final
 
 import torch
 from rich.console import Console
 from rich.progress import track
 from safetensors.torch import load_file
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from model.manifest import MANIFEST_PATH, WEIGHTS_PATH, Manifest, WeightsError, sha256_of
 from model.network import Network
 from training import plots
-from training.data import Cifar10
 from training.evaluate import PLOTS_FOLDER, measured, report
 from training.run import Training, write_json
 from training.settings import Settings
@@ -47,21 +44,17 @@ def publish(training: Training, console: Console) -> None:
     document, test = measured(described, weights, data, console)
     document["history"] = history(training, console)
     write_json(run / "manifest.json", document)
-    _draw(document, test, data, run / "plots")
+    plots.draw_all(document, run / "plots")
+    if test is not None:
+        plots.draw_mistakes(data.test, test, run / "plots")
     report(document, console)
     if should_install(settings, document):
         shutil.copyfile(weights, WEIGHTS_PATH)
         write_json(MANIFEST_PATH, document)
-        _draw(document, test, data, PLOTS_FOLDER)
+        shutil.copytree(run / "plots", PLOTS_FOLDER, dirs_exist_ok=True)
         console.print("installed in model/ and plots/; make archive packs them, make serve serves them")
     else:
         console.print(f"left in {run}: the weights in model/ stay (--install {settings.install})")
-
-
-def _draw(document: dict[str, Any], test: Tensor | None, data: Cifar10, folder: Path) -> None:
-    plots.draw_all(document, folder)
-    if test is not None:
-        plots.draw_mistakes(data.test, test, folder)
 
 
 def describe(network: Network) -> dict[str, Any]:

@@ -2,16 +2,14 @@
 
 import json
 import os
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-import requests
 
-from tests.service import ROOT, eventually
+from tests.service import ROOT, answers, eventually, free_ports
 
 TAG = "under-test"
 
@@ -35,12 +33,6 @@ def inspect(container: str) -> dict[str, Any]:
     [described] = json.loads(run("docker", "inspect", container))
     assert isinstance(described, dict)
     return described
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -77,10 +69,7 @@ class Stack:
         return [json.loads(line) for line in printed.splitlines()]
 
     def is_ready(self) -> bool:
-        try:
-            return requests.get(f"{self.gateway}/readyz", timeout=15).ok
-        except requests.RequestException:
-            return False
+        return answers(f"{self.gateway}/readyz")
 
     def up(self, *arguments: str) -> None:
         self.compose("up", "--detach", "--wait", "--no-build", *arguments)
@@ -88,7 +77,7 @@ class Stack:
 
 
 def stack(project: str, *files: str) -> Stack:
-    ports = {"GATEWAY_PORT": str(free_port()), "TS_INFERENCE_PORT": str(free_port())}
+    ports = {name: str(port) for name, port in free_ports().items()}
     return Stack(project, files, {"VERSION": TAG, **ports})
 
 

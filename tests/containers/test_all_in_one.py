@@ -8,8 +8,8 @@ import pytest
 import requests
 
 from tests import pictures
-from tests.containers.conftest import TAG, free_port, inspect, run
-from tests.service import eventually
+from tests.containers.conftest import TAG, inspect, run
+from tests.service import answers, eventually, free_ports
 
 HARDENED = (
     *("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
@@ -19,22 +19,15 @@ HARDENED = (
 
 @pytest.fixture(params=[(), HARDENED], ids=["plain", "hardened"])
 def container(request, images) -> Iterator[tuple[str, str]]:
-    port = free_port()
+    port = free_ports()["GATEWAY_PORT"]
     started = run("docker", "run", "--detach", "-p", f"127.0.0.1:{port}:8000", *request.param, f"cifar10:{TAG}")
     name = started.strip()
     url = f"http://127.0.0.1:{port}"
     try:
-        eventually(lambda: is_ready(url), 120)
+        eventually(lambda: answers(f"{url}/readyz"), 120)
         yield name, url
     finally:
         run("docker", "rm", "--force", "--volumes", name, check=False)
-
-
-def is_ready(url: str) -> bool:
-    try:
-        return requests.get(f"{url}/readyz", timeout=15).ok
-    except requests.RequestException:
-        return False
 
 
 def test_it_classifies_heals_and_stops(container):
@@ -46,8 +39,8 @@ def test_it_classifies_heals_and_stops(container):
     eventually(lambda: inspect(name)["State"]["Health"]["Status"] == "healthy", 60)
 
     run("docker", "exec", name, "sh", "-c", "kill -9 $(pidof java)")
-    eventually(lambda: not is_ready(url), 30)
-    eventually(lambda: is_ready(url), 90)
+    eventually(lambda: not answers(f"{url}/readyz"), 30)
+    eventually(lambda: answers(f"{url}/readyz"), 90)
 
     run("docker", "stop", "--time", "40", name)
     state = inspect(name)["State"]

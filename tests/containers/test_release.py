@@ -6,8 +6,8 @@ import subprocess
 import pytest
 import requests
 
-from tests.containers.conftest import free_port, run
-from tests.service import eventually
+from tests.containers.conftest import run
+from tests.service import answers, eventually, free_ports
 
 CONFIG = """
 version: 0.1
@@ -21,7 +21,7 @@ def registry(tmp_path):
     program = shutil.which("docker-registry")
     if program is None:
         pytest.skip("no docker-registry here; Debian's package of that name has it")
-    port = free_port()
+    port = free_ports()["GATEWAY_PORT"]
     config = tmp_path / "config.yml"
     config.write_text(CONFIG.format(folder=tmp_path / "images", port=port))
     with (tmp_path / "log").open("wb") as log:
@@ -32,13 +32,6 @@ def registry(tmp_path):
     finally:
         process.terminate()
         process.wait(30)
-
-
-def answers(url):
-    try:
-        return requests.get(url, timeout=5).ok
-    except requests.ConnectionError:
-        return False
 
 
 def test_all_images_are_pushed_with_their_labels(images, registry):

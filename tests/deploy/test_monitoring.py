@@ -13,7 +13,7 @@ import yaml
 
 from tests import pictures
 from tests.deploy.conftest import DEPLOY, program
-from tests.service import eventually
+from tests.service import answers, eventually
 
 MONITORING = DEPLOY / "monitoring"
 DASHBOARD = json.loads((MONITORING / "grafana" / "dashboards" / "cifar10.json").read_text())
@@ -68,9 +68,7 @@ class Prometheus:
         return [sample for sample in found if not math.isnan(float(sample["value"][1]))]
 
     def is_ready(self):
-        with contextlib.suppress(requests.ConnectionError):
-            return requests.get(f"http://{self.address}/-/ready", timeout=TIMEOUT).ok
-        return False
+        return answers(f"http://{self.address}/-/ready")
 
     def stop(self):
         self.process.terminate()

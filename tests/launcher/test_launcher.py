@@ -8,11 +8,10 @@ import subprocess
 import sys
 
 import pytest
-import requests
 
 from launcher.__main__ import Launcher, StartError
 from launcher.settings import Settings
-from tests.service import PORTS, ROOT, Service, eventually, free_ports
+from tests.service import PORTS, ROOT, Service, answers, eventually, free_ports
 
 
 def launch(environment):
@@ -74,19 +73,12 @@ def test_a_launcher_that_is_killed_takes_its_processes_along(tmp_path):
         assert again.leftovers() == []
 
 
-def is_ready(service):
-    try:
-        return requests.get(f"{service.gateway}/readyz", timeout=15).ok
-    except requests.ConnectionError:
-        return False
-
-
 @pytest.mark.parametrize(("part", "word"), [("TorchServe", "ModelServer"), ("the gateway", "gunicorn")])
 def test_a_part_that_dies_is_started_again(tmp_path, part, word):
     with Service(tmp_path / "log") as service:
         service.descendant(word).kill()
         eventually(lambda: f"{part} ended with exit code -9" in service.output(), 30)
-        eventually(lambda: is_ready(service), 60)
+        eventually(lambda: answers(f"{service.gateway}/readyz"), 60)
         service.find_descendants()
         assert service.stop() == 0
         assert service.leftovers() == []
@@ -96,7 +88,7 @@ def test_a_torchserve_that_answers_no_more_is_replaced(tmp_path):
     with Service(tmp_path / "log", SILENCE_SECONDS="3") as service:
         service.descendant("ModelServer").suspend()
         eventually(lambda: "TorchServe has answered no prediction for" in service.output(), 60)
-        eventually(lambda: is_ready(service), 60)
+        eventually(lambda: answers(f"{service.gateway}/readyz"), 60)
         service.find_descendants()
         assert service.stop() == 0
         assert service.leftovers() == []

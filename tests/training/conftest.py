@@ -1,12 +1,14 @@
 """Small data that looks like CIFAR-10: ten classes that a small network tells apart in a few steps."""
 
 import io
+import signal
 import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from training import run
 from training.data import Cifar10, Split
 
 
@@ -49,3 +51,23 @@ def photographs_zip(tmp_path_factory):
             Image.fromarray(rng.integers(0, 256, (64 + index, 80, 3), dtype=np.uint8)).save(buffer, "JPEG")
             archive.writestr(f"things/{index}.jpg", buffer.getvalue())
     return path
+
+
+@pytest.fixture
+def stop_after_steps(monkeypatch):
+    """Has SIGTERM come after so many steps, counted from now over all runs."""
+    step = run.Training.step
+
+    def stop_after_steps(*numbers):
+        steps = 0
+
+        def interrupted(self):
+            nonlocal steps
+            step(self)
+            steps += 1
+            if steps in numbers:
+                signal.raise_signal(signal.SIGTERM)
+
+        monkeypatch.setattr(run.Training, "step", interrupted)
+
+    return stop_after_steps

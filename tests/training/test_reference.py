@@ -2,7 +2,6 @@
 
 import io
 import json
-import signal
 from dataclasses import replace
 
 import pytest
@@ -88,22 +87,12 @@ def test_the_rate_falls_and_the_run_ends_when_validation_stops_getting_better(se
 
 
 def test_stopped_and_resumed_it_slows_down_and_ends_in_the_same_epochs(
-    settings, tiny, console, scripted, tmp_path, monkeypatch
+    settings, tiny, console, scripted, tmp_path, stop_after_steps
 ):
     settings = replace(settings, epochs=7, plateau=2, patience=4)
     assert run.train(ReferenceTraining(settings, tiny, console), console)
     other = replace(settings, run=tmp_path / "other")
-    steps = 0
-    step = run.Training.step
-
-    def interrupted(self):
-        nonlocal steps
-        step(self)
-        steps += 1
-        if steps in (10, 18):  # within the third and the fifth of the epochs, which have four steps each
-            signal.raise_signal(signal.SIGTERM)
-
-    monkeypatch.setattr(run.Training, "step", interrupted)
+    stop_after_steps(10, 18)  # within the third and the fifth of the epochs, which have four steps each
     sittings = [run.train(ReferenceTraining(other, tiny, console), console) for _ in range(3)]
     assert sittings == [False, False, True]
     names = [path.name for path in sorted((settings.run / "epochs").iterdir())]

@@ -2,7 +2,6 @@
 
 import io
 import json
-import signal
 from dataclasses import replace
 from typing import Any
 
@@ -91,21 +90,11 @@ def test_it_learns_what_is_easy(settings, tiny, console):
     assert rows[-1]["validation_accuracy"] > 0.5
 
 
-def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(settings, tiny, console, tmp_path, monkeypatch):
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(settings, tiny, console, tmp_path, stop_after_steps):
     assert run.train(start(settings, tiny, console), console)
 
     stopped = replace(settings, run=tmp_path / "stopped")
-    steps = 0
-    step = run.Training.step
-
-    def interrupted(self):
-        nonlocal steps
-        step(self)
-        steps += 1
-        if steps == 14:  # in the middle of the second epoch, which has ten steps
-            signal.raise_signal(signal.SIGTERM)
-
-    monkeypatch.setattr(run.Training, "step", interrupted)
+    stop_after_steps(14)  # in the middle of the second epoch, which has ten steps
     assert not run.train(start(stopped, tiny, console), console)
     assert json.loads((stopped.run / "progress.json").read_text())[-1]["epoch"] == 1
     torch.rand(7)  # nothing may depend on the state of the global generator

@@ -1,15 +1,14 @@
 """Train by a recipe, then measure the result and, if it is better, make it the served weights: `make train`."""
 
-import os
 import sys
 from typing import Final
 
-import torch
 from rich.console import Console
 
 from training.compact import CompactSettings, CompactTraining
 from training.data import DataError, load
 from training.finetune import FinetuneSettings, FinetuneTraining
+from training.machine import use_machine
 from training.publish import publish
 from training.reference import ReferenceSettings, ReferenceTraining
 from training.run import ResumeError, Training, train
@@ -27,19 +26,15 @@ def prepare(recipe: str, arguments: list[str], console: Console) -> Training:
     program = f"python -m training {recipe}"
     if recipe == "compact":
         compact = parse(CompactSettings, program, arguments)
-        _use_threads(compact.threads)
+        use_machine(compact.threads)
         return CompactTraining(compact, load(compact.data))
     if recipe == "reference":
         reference = parse(ReferenceSettings, program, arguments)
-        _use_threads(reference.threads)
+        use_machine(reference.threads)
         return ReferenceTraining(reference, load(reference.data), console)
     served = parse(FinetuneSettings, program, arguments)
-    _use_threads(served.threads)
+    use_machine(served.threads)
     return FinetuneTraining(served, load(served.data), console)
-
-
-def _use_threads(threads: int) -> None:
-    torch.set_num_threads(threads or os.cpu_count() or 1)
 
 
 def main() -> None:

@@ -5,7 +5,6 @@ service. Temperature and scope threshold come from validation data; the test set
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +20,7 @@ from model.labels import LABELS
 from model.manifest import MANIFEST_PATH, WEIGHTS_PATH, Manifest, WeightsError, load_network
 from training import plots
 from training.data import Cifar10, DataError, Split, load
+from training.machine import use_machine
 from training.metrics import auroc, fit_temperature, measure
 from training.pictures import DRAWN, NONE, drawn, photographs, png
 from training.run import tensors, write_json
@@ -214,7 +214,7 @@ def main() -> None:
         help="send every test picture to a running service instead, as in http://127.0.0.1:8000",
     )
     options = parser.parse_args()
-    torch.set_num_threads(os.cpu_count() or 1)
+    use_machine(threads=0)
     console = Console()
     try:
         data = load(options.data)

@@ -1,6 +1,5 @@
 """The REST API."""
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, cast
 
 from flask import Response, current_app, g, jsonify, request
@@ -9,15 +8,13 @@ from flask_openapi3.types import ResponseDict
 from pydantic import BaseModel, ValidationError
 
 from gateway import schemas
+from gateway.classification import classify_all, explained
 from gateway.drift import LABELS
-from gateway.metrics import Metrics
 from gateway.problems import KINDS, Problem
 from gateway.settings import Settings
 from gateway.torchserve import Prediction, TorchServe
 from gateway.uploads import Upload, uploads_of
 
-# As many as TorchServe answers in one batch: one large request should not keep all of its workers from others.
-PICTURES_AT_ONCE: Final = 8
 FORMATS: Final = ("JPEG", "PNG", "WebP", "GIF", "BMP", "AVIF")
 
 
@@ -77,7 +74,7 @@ def explain(query: schemas.TopK) -> Response:
     uploads = uploads_of(request, _settings())
     if len(uploads) > 1:
         raise Problem("one-image-only", count=len(uploads))
-    [outcome] = classify_all(uploads, g.request_id, explain=True)
+    outcome = explained(uploads[0], g.request_id)
     if isinstance(outcome, Problem):
         raise outcome
     return _answer([outcome], [_result(uploads[0], outcome, query.top_k)])
@@ -100,6 +97,7 @@ def model() -> Response:
         "sha256": served.sha256,
         "labels": list(LABELS),
         "accuracy": test.get("accuracy"),
+        "engine": served.answer.pop("engine", None),
         "limits": {
             "max_image_bytes": settings.max_image_bytes,
             "max_request_bytes": settings.max_request_bytes,
@@ -119,39 +117,6 @@ def current_manifest() -> Prediction:
         Problem: 503 or 504, it cannot be had.
     """
     return cast(TorchServe, current_app.extensions["torchserve"]).manifest(g.request_id)
-
-
-def classify_all(uploads: list[Upload], request_id: str, *, explain: bool = False) -> list[Prediction | Problem]:
-    """Have every picture classified, several at once; each gets its prediction or its problem.
-
-    All predictions are of one version, also when the model's default version changes meanwhile.
-    """
-    settings = _settings()
-    torchserve = cast(TorchServe, current_app.extensions["torchserve"])
-    metrics = cast(Metrics, current_app.extensions["metrics"])
-
-    def one(upload: Upload, version: str = "") -> Prediction | Problem:
-        try:
-            if len(upload.data) > settings.max_image_bytes:
-                raise Problem.too_large(settings.max_image_bytes)
-            return torchserve.predict(upload.data, request_id, explain=explain, version=version)
-        except Problem as problem:
-            return problem
-
-    if len(uploads) == 1:
-        outcomes = [one(uploads[0])]
-    else:
-        with ThreadPoolExecutor(min(PICTURES_AT_ONCE, len(uploads))) as pool:
-            outcomes = list(pool.map(one, uploads))
-            versions = [outcome.version for outcome in outcomes if isinstance(outcome, Prediction)]
-            if len(set(versions)) > 1:
-                outcomes = list(pool.map(lambda upload: one(upload, versions[-1]), uploads))
-    for outcome in outcomes:
-        if isinstance(outcome, Problem):
-            metrics.count_problem(outcome.kind)
-        else:
-            metrics.count_answer(outcome)
-    return outcomes
 
 
 def refuse_parameter(error: ValidationError) -> Response:

@@ -7,7 +7,8 @@ from typing import Final, cast
 from flask import Blueprint, current_app, g, render_template, request
 
 from gateway import charts
-from gateway.api import classify_all, current_manifest
+from gateway.api import current_manifest
+from gateway.classification import classify_all
 from gateway.problems import Problem
 from gateway.settings import Settings
 from gateway.uploads import Upload, uploads_of

@@ -14,27 +14,37 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
-from model.manifest import MANIFEST_PATH, WEIGHTS_PATH, Manifest, WeightsError, sha256_of
+from model.manifest import INT8_PATH, MANIFEST_PATH, WEIGHTS_PATH, Manifest, WeightsError, sha256_of
 
 MODEL_NAME: Final = "cifar10"
 ROOT: Final = Path(__file__).parent.parent
 DEFAULT_ARCHIVE: Final = ROOT / "model-store" / f"{MODEL_NAME}.mar"
+HANDLER_PACKAGE: Final = ("__init__.py", "engine.py")
+"""What the handler's own file imports from its folder."""
 ZIP_EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can state
 
 
 def pack(archive: Path, weights: Path = WEIGHTS_PATH, manifest_path: Path = MANIFEST_PATH) -> None:
     """Write the `.mar` of weights and their manifest to `archive`, whole or not at all.
 
+    Where the manifest describes an 8-bit network, it lies beside the weights and is packed as well.
+
     Raises:
-        WeightsError: the weights are not those of their manifest.
+        WeightsError: the weights, or the 8-bit network, are not those of their manifest.
     """
     manifest = Manifest.read(manifest_path)
     if sha256_of(weights) != manifest.sha256:
         raise WeightsError(f"{weights} are not the weights that {manifest_path} describes; run make evaluate")
+    int8 = weights.parent / INT8_PATH.name
+    described = manifest.document.get("int8")
+    if described and sha256_of(int8) != described["sha256"]:
+        raise WeightsError(f"{int8} is not the network that {manifest_path} describes; run make quantize")
     with tempfile.TemporaryDirectory() as scratch:
         # The handler looks for them by these names.
         shutil.copyfile(weights, Path(scratch) / WEIGHTS_PATH.name)
         shutil.copyfile(manifest_path, Path(scratch) / MANIFEST_PATH.name)
+        if described:
+            shutil.copyfile(int8, Path(scratch) / INT8_PATH.name)
         folder = _assemble(Path(scratch), manifest)
         archive.parent.mkdir(parents=True, exist_ok=True)
         _zip(folder, archive)
@@ -42,17 +52,19 @@ def pack(archive: Path, weights: Path = WEIGHTS_PATH, manifest_path: Path = MANI
 
 def _assemble(scratch: Path, manifest: Manifest) -> Path:
     """Lay out the archive's folder; weights and manifest lie in `scratch`."""
-    code = scratch / "code" / "model"
-    code.mkdir(parents=True)
-    for source in sorted((ROOT / "model").glob("*.py")):
-        (code / source.name).write_bytes(source.read_bytes())
+    code = scratch / "code"
+    for source in (*(ROOT / "model").glob("*.py"), *(ROOT / "handler" / name for name in HANDLER_PACKAGE)):
+        packed = code / source.relative_to(ROOT)
+        packed.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, packed)
+    extra = [code, *(path for name in (MANIFEST_PATH.name, INT8_PATH.name) if (path := scratch / name).exists())]
     command = [
         *(sys.executable, "-c", "from model_archiver.model_packaging import generate_model_archive as main; main()"),
         *("--model-name", MODEL_NAME, "--version", manifest.version),
         *("--handler", str(ROOT / "handler" / "classifier_handler.py")),
         *("--serialized-file", str(scratch / WEIGHTS_PATH.name)),
         *("--config-file", str(ROOT / "handler" / "model-config.yaml")),
-        *("--extra-files", f"{scratch / MANIFEST_PATH.name},{scratch / 'code'}"),
+        *("--extra-files", ",".join(map(str, extra))),
         *("--archive-format", "no-archive", "--export-path", str(scratch)),
     ]
     # The archiver works in a folder named after the model below the temporary folder: give it one of its own.

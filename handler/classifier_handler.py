@@ -1,7 +1,8 @@
 """TorchServe's handler for the classifier: one picture a request, raw body or form field `data`.
 
 /predictions answers with the classification, /explanations adds which parts of the picture spoke for the class, and a
-request with the header `X-Model-Manifest: true` gets the manifest of the weights that answer here.
+request with the header `X-Model-Manifest: true` gets the manifest of the weights that answer here. The header
+`X-Picture-Lengths` makes a body several pictures, answered by as many entries of a list.
 
 TorchServe loads a handler file that defines exactly one class, so helpers live in `model/`. A picture that cannot be
 answered costs its own slot of the batch only: an exception out of `handle` would fail all of them.
@@ -11,22 +12,32 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import psutil
-import torch
 from PIL import Image
 
+from handler.engine import open_engine
 from model.classifier import Classifier
-from model.explain import Explainer
 from model.images import ImageError, Pixels
 from model.labels import LABELS
-from model.manifest import Manifest, load_network
+from model.manifest import Manifest
+
+if TYPE_CHECKING:
+    from model.explain import Explainer
 
 STAGES: Final = ("decode", "network", "explain")
 """What a batch goes through; the Server-Timing header (W3C) tells the gateway how long each took."""
+
+LENGTHS_HEADER: Final = "X-Picture-Lengths"
+"""Says of a body that it is several pictures, one after the other: their lengths in bytes, separated by commas."""
+MOST_PICTURES: Final = 64
+"""In one request."""
+
+Slot = Pixels | dict[str, Any]
 
 # Seconds between two reports of what this process uses: each is a line for the JVM to read and parse.
 REPORT_EVERY: Final = 10.0
@@ -50,11 +61,13 @@ class ClassifierHandler:
         """
         folder = Path(context.system_properties["model_dir"])
         self.manifest = Manifest.read(folder / "manifest.json")
-        network = load_network(self.manifest, folder / context.manifest["model"]["serializedFile"])
-        torch.set_num_threads(int(context.model_yaml_config["handler"]["threads"]))
-        self.classifier = Classifier(network, self.manifest)
+        settings = context.model_yaml_config["handler"]
+        weights = folder / context.manifest["model"]["serializedFile"]
+        engine, reason = open_engine(weights, self.manifest, int(settings["threads"]), settings["engine"])
+        self.engine = {"name": engine.name} | ({"fallback": reason} if reason else {})
+        self.classifier = Classifier(engine, self.manifest)
         Image.init()  # loads the decoders
-        self.classifier.outputs(np.zeros((1, 3, network.side, network.side), np.uint8))
+        self.classifier.outputs(np.zeros((1, 3, engine.side, engine.side), np.uint8))
 
         # TorchServe's worker logs two lines for every batch at INFO, which the JVM reads, parses and logs again;
         # one line of our own for each request says more.
@@ -64,6 +77,7 @@ class ClassifierHandler:
         self.log.addHandler(lines)
         self.log.setLevel(logging.INFO)
         self.log.propagate = False
+        self.log.info(json.dumps({"event": "model_loaded", "version": self.manifest.version, "engine": self.engine}))
         # Metrics are such lines as well; the one that TorchServe writes for every batch says less than Server-Timing.
         metrics = logging.getLogger("ts.metrics.caching_metric")
         metrics.setLevel(logging.INFO)
@@ -72,15 +86,18 @@ class ClassifierHandler:
     def handle(self, rows: list[dict[str, Any]], context: Any) -> list[bytes]:
         """Answer every row with JSON: what it asks for, or a problem with its own 4xx status."""
         times = [time.perf_counter()]
-        slots = [self._read(row, index, context) for index, row in enumerate(rows)]
+        read = [self._read(row, index, context) for index, row in enumerate(rows)]
         times.append(time.perf_counter())
+        slots = [slot for each in read for slot in (each if isinstance(each, list) else [each])]
         good = [slot for slot in slots if isinstance(slot, np.ndarray)]
         answers = iter(self.classifier.answers(self.classifier.outputs(np.stack(good))) if good else ())
         times.append(time.perf_counter())
-        replies = [slot if isinstance(slot, dict) else next(answers) for slot in slots]
-        for index, slot in enumerate(slots):
-            if isinstance(slot, np.ndarray) and context.get_request_header(index, "explain") == "True":
-                replies[index] |= {"explanation": self._explain(slot, replies[index]["label"])}
+        answered = iter([slot if isinstance(slot, dict) else next(answers) for slot in slots])
+        replies = [[next(answered) for _ in each] if isinstance(each, list) else next(answered) for each in read]
+        for index, (slot, reply) in enumerate(zip(read, replies, strict=True)):
+            wanted = context.get_request_header(index, "explain") == "True"
+            if wanted and isinstance(slot, np.ndarray) and isinstance(reply, dict):
+                reply["explanation"] = self._explain(slot, reply["label"])
         times.append(time.perf_counter())
 
         # Every request of a batch waits for all of it, so these are the times of each of them.
@@ -89,18 +106,22 @@ class ClassifierHandler:
             for stage, start, end in zip(STAGES, times[:-1], times[1:], strict=True)
             if stage != "explain" or any("explanation" in reply for reply in replies)
         }
-        batch = {"batch_size": len(rows)} | {f"batch_{stage}_ms": took for stage, took in stages.items()}
+        batch = {"batch_size": len(slots)} | {f"batch_{stage}_ms": took for stage, took in stages.items()}
         for index, reply in enumerate(replies):
             self._describe(index, context, reply, stages)
             if context.get_request_header(index, "X-Probe") != "true":  # one every second would bury the rest
-                self._log(index, context, reply, batch)
+                for each in reply if isinstance(reply, list) else [reply]:
+                    self._log(index, context, each, batch)
         self._report_process(context)
         return [json.dumps(reply).encode() for reply in replies]
 
-    def _read(self, row: dict[str, Any], index: int, context: Any) -> Pixels | dict[str, Any]:
-        """Give the row's input to the network, or at once what answers it: the manifest, or the problem it has."""
+    def _read(self, row: dict[str, Any], index: int, context: Any) -> Slot | list[Slot]:
+        """Give the row's input to the network, or at once what answers it: the manifest, or the problem it has.
+
+        A row may have several pictures, which is much cheaper than as many requests; these each have their slot.
+        """
         if context.get_request_header(index, "X-Model-Manifest") == "true":
-            return self.manifest.document
+            return self.manifest.document | {"engine": self.engine}
         data = row.get("body", row.get("data"))
         if not isinstance(data, bytes | bytearray):
             return self._problem(
@@ -109,6 +130,16 @@ class ClassifierHandler:
                 "There is no image in the request",
                 "Send the picture as the body (Content-Type: application/octet-stream) or as the form field data.",
             )
+        lengths = context.get_request_header(index, LENGTHS_HEADER)
+        if lengths is None:
+            return self._read_picture(data)
+        try:
+            parts = list(_parts(data, lengths))
+        except ValueError as error:
+            return self._problem(400, "bad-request", "The pictures cannot be told apart", str(error))
+        return [self._read_picture(part) for part in parts]
+
+    def _read_picture(self, data: bytes | bytearray) -> Slot:
         try:
             return self.classifier.read(data)
         except ImageError as error:
@@ -116,19 +147,24 @@ class ClassifierHandler:
 
     def _explain(self, pixels: Pixels, label: str) -> dict[str, Any]:
         if self.explainer is None:
-            self.explainer = Explainer(self.classifier.network)
+            from model.explain import Explainer  # noqa: PLC0415  # brings torch along, which answering can do without
+
+            self.explainer = Explainer(self.classifier.engine)
         strengths = self.explainer.strengths(pixels, LABELS.index(label))
         return {"label": label, "method": self.explainer.method, "strengths": strengths}
 
     def _problem(self, status: int, kind: str, title: str, detail: str) -> dict[str, Any]:
         return {"type": f"/problems/{kind}", "title": title, "status": status, "detail": detail}
 
-    def _describe(self, index: int, context: Any, reply: dict[str, Any], stages: dict[str, float]) -> None:
-        """Set the slot's status and headers."""
-        is_problem = "status" in reply
-        if is_problem:
+    def _describe(
+        self, index: int, context: Any, reply: dict[str, Any] | list[dict[str, Any]], stages: dict[str, float]
+    ) -> None:
+        """Set the row's status and headers."""
+        content_type = "application/json"
+        if isinstance(reply, dict) and "status" in reply:
             context.set_response_status(reply["status"], reply["title"], index)
-        context.set_response_content_type(index, "application/problem+json" if is_problem else "application/json")
+            content_type = "application/problem+json"
+        context.set_response_content_type(index, content_type)
         context.set_response_header(index, "X-Model-Version", self.manifest.version)
         context.set_response_header(index, "X-Model-SHA256", self.manifest.sha256)
         timing = ", ".join(f"{stage};dur={milliseconds:g}" for stage, milliseconds in stages.items())
@@ -158,3 +194,21 @@ class ClassifierHandler:
         # The JVM adds up what the workers report of a counter; of a gauge it keeps the last, and workers are alike.
         context.metrics.add_counter("worker_cpu_seconds_total", cpu_seconds - before)
         context.metrics.add_size("worker_resident_memory_bytes", self.process.memory_info().rss, unit="B")
+
+
+def _parts(data: bytes | bytearray, lengths: str) -> Iterator[bytes]:
+    """Take a body apart.
+
+    Raises:
+        ValueError: the lengths are no numbers, too many, or do not add up to the body.
+    """
+    numbers = [int(each) for each in lengths.split(",") if each.isdecimal()]
+    if len(numbers) != len(lengths.split(",")) or len(numbers) > MOST_PICTURES or sum(numbers) != len(data):
+        raise ValueError(
+            f"{LENGTHS_HEADER} must be the lengths of at most {MOST_PICTURES} pictures and add up to the body's "
+            f"{len(data)} bytes."
+        )
+    start = 0
+    for number in numbers:
+        yield bytes(data[start : start + number])
+        start += number

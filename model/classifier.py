@@ -1,42 +1,58 @@
-"""From the network's input to the answer that people and programs read."""
+"""From a picture to the answer that people and programs read; torch is not needed for it."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
+import numpy.typing as npt
 
 from model.images import Pixels, read_pixels
-from model.labels import LABELS
+from model.labels import LABELS, NONE_COLUMN
 from model.manifest import Manifest
-from model.network import NONE_COLUMN, Network
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Outputs = npt.NDArray[np.float32]
+AnyOutputs = TypeVar("AnyOutputs", Outputs, "Tensor")
 
 
-def class_logits(outputs: Tensor) -> Tensor:
+class Engine(Protocol):
+    """Computes a network's outputs; handler/engine.py has the kinds there are."""
+
+    name: str
+    """Library, version and precision."""
+    side: int
+    """Height and width of the input, in pixels."""
+
+    def outputs(self, pixels: Pixels) -> Outputs:
+        """Give the outputs, float32, shape (N, 10) or (N, 11), for pixels of 0 to 255, shape (N, 3, side, side)."""
+
+
+def class_logits(outputs: AnyOutputs) -> AnyOutputs:
     """Give the ten classes' part of a network's outputs, shape (N, 10)."""
     return outputs[:, :NONE_COLUMN]
 
 
-def scope_score(outputs: Tensor) -> Tensor:
+def scope_score(outputs: Outputs) -> Outputs:
     """Say how much the network found of any class: higher is more in scope, shape (N,).
 
     It is the log of the sum of the classes' exponentials, the negative energy of Liu et al. 2020 (arXiv:2010.03759),
     and where the network has an output for none of the ten, that less this output: the log odds of any class.
     """
-    score = class_logits(outputs).logsumexp(1)
+    score: Outputs = np.logaddexp.reduce(class_logits(outputs), axis=1)
     return score - outputs[:, NONE_COLUMN] if outputs.shape[1] > NONE_COLUMN else score
 
 
 class Classifier:
-    """A network with its calibration.
+    """A network's engine with its calibration.
 
     Scores are probabilities at the manifest's temperature, fitted on validation data. `in_scope_score` is the share of
     validation pictures that look less like one of the ten than this picture does, a conformal p-value (Bates et al.
     2023, arXiv:2104.08279): a threshold of this value would refuse about that share of pictures of the ten classes.
     """
 
-    def __init__(self, network: Network, manifest: Manifest) -> None:
-        self.network = network
+    def __init__(self, engine: Engine, manifest: Manifest) -> None:
+        self.engine = engine
         self.manifest = manifest
         self.levels = np.linspace(0, 1, len(manifest.scope_quantiles))
 
@@ -46,20 +62,18 @@ class Classifier:
         Raises:
             ImageError: the picture cannot be read; `model.images` has its kinds.
         """
-        return read_pixels(image_bytes, self.network.side, self.manifest.detail)
+        return read_pixels(image_bytes, self.engine.side, self.manifest.detail)
 
-    @torch.inference_mode()
-    def outputs(self, pixels: Pixels) -> Tensor:
+    def outputs(self, pixels: Pixels) -> Outputs:
         """Run the network on pixels of 0 to 255, shape (N, 3, side, side); calibrated outputs, (N, 10) or (N, 11)."""
-        batch = torch.from_numpy(pixels).contiguous(memory_format=torch.channels_last)
-        outputs: Tensor = self.network(batch)
-        return outputs.float() / self.manifest.temperature
+        return self.engine.outputs(pixels) / np.float32(self.manifest.temperature)
 
-    def answers(self, outputs: Tensor) -> list[dict[str, Any]]:
+    def answers(self, outputs: Outputs) -> list[dict[str, Any]]:
         """Turn calibrated outputs into one answer each, classes falling by score."""
-        probabilities = class_logits(outputs).softmax(1)
-        order = probabilities.argsort(dim=1, descending=True).tolist()
-        in_scope = np.interp(scope_score(outputs).numpy(), self.manifest.scope_quantiles, self.levels).tolist()
+        logits = class_logits(outputs)
+        probabilities = np.exp(logits - np.logaddexp.reduce(logits, axis=1)[:, None])
+        order = np.argsort(-probabilities, axis=1).tolist()
+        in_scope = np.interp(scope_score(outputs), self.manifest.scope_quantiles, self.levels).tolist()
         return [
             self._answer(probabilities_row, order_row, in_scope_score)
             for probabilities_row, order_row, in_scope_score in zip(

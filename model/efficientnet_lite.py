@@ -11,7 +11,8 @@ from typing import Final
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.network import NONE_COLUMN, Network, Normalize
+from model.labels import NONE_COLUMN
+from model.network import Network, Normalize
 
 # repeats, kernel, stride, expansion, channels
 _STAGES: Final = (

@@ -2,13 +2,13 @@
 
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.classifier import class_logits
+from model.classifier import Engine, class_logits
 from model.images import Pixels
-from model.network import Network
 
 PARTS: Final = 8
 """The picture is explained in so many rows and columns."""
@@ -19,17 +19,21 @@ _AT_ONCE: Final = 16
 class Explainer:
     """Hides one part after the other and looks how much less likely the class gets (occlusion, by Captum).
 
-    Zeiler and Fergus 2013 (arXiv:1311.2901). It needs no gradients, so it explains whatever computes the answer.
+    Zeiler and Fergus 2013 (arXiv:1311.2901). It needs no gradients, so it explains the very engine that answers.
     """
 
     method = "occlusion"
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, engine: Engine) -> None:
         # Captum brings matplotlib along: a second and 60 MB that workers who are never asked should not pay.
         from captum.attr import Occlusion  # noqa: PLC0415
 
-        self.side = network.side
-        self._occlusion = Occlusion(lambda pixels: class_logits(network(pixels)).log_softmax(1))
+        def log_probabilities(pixels: Tensor) -> Tensor:
+            outputs = engine.outputs(pixels.numpy().astype(np.uint8))
+            return torch.from_numpy(class_logits(outputs)).log_softmax(1)
+
+        self.side = engine.side
+        self._occlusion = Occlusion(log_probabilities)
 
     @torch.inference_mode()
     def strengths(self, pixels: Pixels, class_index: int) -> list[list[float]]:

@@ -6,14 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-
-from model.network import Network, channels_last
-from model.networks import build
-
 WEIGHTS_PATH: Final = Path(__file__).parent / "weights.safetensors"
 MANIFEST_PATH: Final = Path(__file__).parent / "manifest.json"
+INT8_PATH: Final = Path(__file__).parent / "int8.onnx"
 
 
 class WeightsError(Exception):
@@ -78,26 +73,3 @@ def sha256_of(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise WeightsError(f"there are no readable weights at {path}") from error
-
-
-def load_network(manifest: Manifest, path: Path = WEIGHTS_PATH) -> Network:
-    """Build the manifest's network with the weights at `path`, in evaluation mode.
-
-    Raises:
-        WeightsError: the weights are missing, damaged or not those that the manifest describes, or it describes no
-            network of this project.
-    """
-    found = sha256_of(path)
-    if found != manifest.sha256:
-        raise WeightsError(f"{path} has SHA-256 {found}, but its manifest describes {manifest.sha256}")
-    try:
-        network = build(manifest.document["network"])
-    except (KeyError, ValueError, TypeError) as error:
-        raise WeightsError(f"the manifest describes no network of this project: {error!r}") from error
-    try:
-        network.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError) as error:
-        raise WeightsError(f"{path} does not hold this network's weights: {error}") from error
-    channels_last(network)
-    network.eval()
-    return network

@@ -2,15 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-
-from model.labels import LABELS
-
-NONE_COLUMN: Final = len(LABELS)
-"""Index of the output that stands for none of the ten, in a network that has one."""
 
 
 class Network(nn.Module, ABC):

@@ -45,6 +45,10 @@ class Archive:
                 described = json.loads(bundle.read("MAR-INF/MANIFEST.json"))["model"]
                 manifest = json.loads(bundle.read("manifest.json"))
                 sha256 = hashlib.sha256(bundle.read(described["serializedFile"])).hexdigest()
+                if int8 := manifest.get("int8"):
+                    _check_hash(
+                        path, int8["file"], hashlib.sha256(bundle.read(int8["file"])).hexdigest(), int8["sha256"]
+                    )
                 return cls._of(path, described, manifest, sha256)
         except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, KeyError, TypeError) as error:
             raise Refused(
@@ -62,13 +66,17 @@ class Archive:
             )
         if version != manifest["version"]:
             raise Refused(f"{path} calls itself {version}, but its manifest says {manifest['version']}: pack it anew")
-        if sha256 != manifest["sha256"]:
-            raise Refused(
-                f"the weights in {path} have SHA-256 {sha256}, but its manifest describes {manifest['sha256']}: "
-                "do not use this file; pack it anew from the run that made the weights"
-            )
+        _check_hash(path, described["serializedFile"], sha256, manifest["sha256"])
         accuracy = manifest.get("metrics", {}).get("validation", {}).get("accuracy")
         return cls(path, version, sha256, accuracy)
+
+
+def _check_hash(path: Path, file: str, found: str, described: str) -> None:
+    if found != described:
+        raise Refused(
+            f"{file} in {path} has SHA-256 {found}, but its manifest describes {described}: do not use this archive; "
+            "pack it anew from the run that made the weights"
+        )
 
 
 def _check_names(path: Path, names: list[str]) -> None:

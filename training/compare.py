@@ -17,8 +17,9 @@ import matplotlib.pyplot as plt
 import torch
 from rich.console import Console
 
-from model.manifest import Manifest, WeightsError, load_network
+from model.manifest import Manifest, WeightsError
 from model.network import Network
+from model.networks import load_network
 from training import comparison, plots
 from training.__main__ import prepare
 from training.data import DataError

@@ -15,13 +15,14 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from model.classifier import Classifier, class_logits, scope_score
+from handler.engine import open_engine
+from model.classifier import Classifier, class_logits
 from model.labels import LABELS
-from model.manifest import MANIFEST_PATH, WEIGHTS_PATH, Manifest, WeightsError, load_network
+from model.manifest import MANIFEST_PATH, WEIGHTS_PATH, Manifest, WeightsError
 from training import plots
 from training.data import Cifar10, DataError, Split, load
 from training.machine import use_machine
-from training.metrics import auroc, fit_temperature, measure
+from training.metrics import auroc, fit_temperature, measure, scope_scores
 from training.pictures import DRAWN, NONE, drawn, photographs, png
 from training.run import tensors, write_json
 from training.through_service import accuracy_through_service
@@ -37,6 +38,16 @@ DRAWN_PICTURES: Final = 200
 PLOTS_FOLDER: Final = Path("plots")
 
 
+def classifier_of(manifest: Manifest, weights: Path) -> Classifier:
+    """Build the classifier that the handler would on this machine, but for its threads.
+
+    Raises:
+        WeightsError: the weights are not those that the manifest describes.
+    """
+    engine, _ = open_engine(weights, manifest, torch.get_num_threads())
+    return Classifier(engine, manifest)
+
+
 def calibrated_outputs(classifier: Classifier, split: Split, console: Console, name: str) -> Tensor:
     """Classify a split as the service does, PNG bytes in: calibrated outputs, shape (N, 10) or (N, 11)."""
     return outputs_of_files(classifier, [png(image) for image in split.images], console, name)
@@ -49,7 +60,7 @@ def outputs_of_files(classifier: Classifier, files: list[bytes], console: Consol
     for batch in track(batches, f"classifying {name} pictures", console=console, transient=True):
         pixels = [classifier.read(files[index]) for index in batch]
         parts.append(classifier.outputs(np.stack(pixels)))
-    return torch.cat(parts).clone()
+    return torch.from_numpy(np.concatenate(parts))
 
 
 def measured(
@@ -70,17 +81,17 @@ def measured(
         "scope": {"threshold": SCOPE_THRESHOLD, "quantiles": [0.0, 1.0]},
     }
     manifest = Manifest.of(plain, "the manifest")
-    classifier = Classifier(load_network(manifest, weights), manifest)
+    classifier = classifier_of(manifest, weights)
 
     _, labels = tensors(data.validation)
     raw = calibrated_outputs(classifier, data.validation, console, "validation")
     temperature = fit_temperature(class_logits(raw), labels)
     validation = raw / temperature
-    scope = _scope(scope_score(validation))
+    scope = _scope(scope_scores(validation))
     if scope_photographs:
         pictures = [picture for picture in photographs(scope_photographs) if picture.label != NONE]
         outputs = outputs_of_files(classifier, [picture.data for picture in pictures], console, scope_photographs.stem)
-        scope = _scope(scope_score(validation), scope_score(outputs / temperature))
+        scope = _scope(scope_scores(validation), scope_scores(outputs / temperature))
     elif document.get("scope", {}).get("photographs"):
         scope = document["scope"]
     floor = float(np.interp(SCOPE_THRESHOLD, np.linspace(0, 1, SCOPE_QUANTILES), scope["quantiles"]))
@@ -94,6 +105,7 @@ def measured(
     made = {
         "calibration": {"temperature": temperature},
         "scope": scope,
+        "measured_with": classifier.engine.name,
         "metrics": metrics,
     }
     return plain | made, test
@@ -123,7 +135,7 @@ def measured_on_others(
         DataError: there are no pictures at one of the paths.
     """
     manifest = Manifest.of(document, "the manifest")
-    classifier = Classifier(load_network(manifest, weights), manifest)
+    classifier = classifier_of(manifest, weights)
     floor = float(np.interp(manifest.scope_threshold, classifier.levels, manifest.scope_quantiles))
     figures: dict[str, Any] = {}
     for path in paths:
@@ -132,10 +144,10 @@ def measured_on_others(
         figures[f"{path.parent.name}/{path.name}"] = photograph_figures(
             outputs, [picture.label for picture in pictures], floor
         )
-    inside = scope_score(test)
+    inside = scope_scores(test)
     for kind in DRAWN:
         pictures = drawn(kind, DRAWN_PICTURES)
-        outside = scope_score(outputs_of_files(classifier, [picture.data for picture in pictures], console, kind))
+        outside = scope_scores(outputs_of_files(classifier, [picture.data for picture in pictures], console, kind))
         figures[kind] = {
             "others": len(pictures),
             "auroc": round(auroc(inside, outside), 4),
@@ -153,7 +165,7 @@ def photograph_figures(outputs: Tensor, labels: list[str], floor: float) -> dict
         for label in LABELS
         if label in labels
     }
-    scores = scope_score(outputs)
+    scores = scope_scores(outputs)
     figures: dict[str, Any] = {"pictures": int(inside.sum()), "others": int((~inside).sum())}
     if by_class:
         figures["accuracy"] = round(right[inside].double().mean().item(), 4)

@@ -19,8 +19,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from model.classifier import class_logits
 from model.efficientnet_lite import EfficientNetLite
-from model.labels import LABELS
-from model.network import NONE_COLUMN, channels_last
+from model.labels import LABELS, NONE_COLUMN
+from model.network import channels_last
 from training import photographs
 from training.augment import generator_for
 from training.data import Cifar10

@@ -13,6 +13,11 @@ from model.classifier import class_logits, scope_score
 from model.labels import LABELS
 
 
+def scope_scores(outputs: Tensor) -> Tensor:
+    """Give the scope score that is served of calibrated outputs, shape (N,)."""
+    return torch.from_numpy(scope_score(outputs.numpy()))
+
+
 @dataclass(frozen=True)
 class Metrics:
     """Figures for one split, from calibrated logits; shares are 0 to 1, the loss is in nats."""
@@ -59,7 +64,7 @@ def measure(outputs: Tensor, labels: Tensor, *, scope_floor: float) -> Metrics:
         loss=F.cross_entropy(logits, labels).item(),
         calibration_error=calibration_error(bins, len(labels)),
         reliability=[(confidence, right) for _, confidence, right in bins],
-        refused=(scope_score(outputs) < scope_floor).double().mean().item(),
+        refused=(scope_scores(outputs) < scope_floor).double().mean().item(),
         f1=dict(zip(LABELS, f1.tolist(), strict=True)),
         confusion=confusion_matrix(labels, answers, labels=classes).tolist(),
     )

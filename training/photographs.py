@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from model.images import ImageError, read_pixels
-from model.network import NONE_COLUMN
+from model.labels import NONE_COLUMN
 from training.data import DataError
 from training.imagenet import grouping
 from training.pictures import files_in

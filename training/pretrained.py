@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from model.efficientnet_lite import EfficientNetLite
-from model.labels import LABELS
-from model.network import NONE_COLUMN
+from model.labels import LABELS, NONE_COLUMN
 from model.vgg16 import Vgg16
 from training.imagenet import ANTELOPES, CLASSES
 

@@ -10,7 +10,7 @@ from rich.progress import track
 from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.manifest import MANIFEST_PATH, WEIGHTS_PATH, Manifest, WeightsError, sha256_of
+from model.manifest import INT8_PATH, MANIFEST_PATH, WEIGHTS_PATH, Manifest, WeightsError, sha256_of
 from model.network import Network
 from training import plots
 from training.evaluate import PLOTS_FOLDER, measured, report
@@ -50,9 +50,10 @@ def publish(training: Training, console: Console) -> None:
     report(document, console)
     if should_install(settings, document):
         shutil.copyfile(weights, WEIGHTS_PATH)
+        WEIGHTS_PATH.with_name(INT8_PATH.name).unlink(missing_ok=True)  # it was made of the weights before
         write_json(MANIFEST_PATH, document)
         shutil.copytree(run / "plots", PLOTS_FOLDER, dirs_exist_ok=True)
-        console.print("installed in model/ and plots/; make archive packs them, make serve serves them")
+        console.print("installed in model/ and plots/; make quantize makes them faster, make serve serves them")
     else:
         console.print(f"left in {run}: the weights in model/ stay (--install {settings.install})")
 

@@ -40,7 +40,14 @@ class TorchServeStandIn(ThreadingHTTPServer):
         self.timing = "decode;dur=1.5, network;dur=20"
         self.script = []  # statuses to answer next; then 200
         self.versions = []  # versions to name next where none is asked for; then 7
+        self.is_old = False  # as a version whose handler knows of one picture a request only
         self.silent = threading.Event()  # set: no answer until cleared
+
+
+def parts(body, lengths):
+    for length in map(int, lengths.split(",")):
+        yield body[:length]
+        body = body[length:]
 
 
 class Answering(BaseHTTPRequestHandler):
@@ -63,8 +70,15 @@ class Answering(BaseHTTPRequestHandler):
             return self.answer(200, Manifest.read().document)
         if self.path.startswith("/explanations/"):
             return self.answer(200, ANSWER | {"explanation": EXPLANATION})
-        status = server.script.pop(0) if server.script else 200
-        return self.answer(status, ANSWER if status == 200 else {"code": status, "message": "secret inner words"})
+        return self.predict(body)
+
+    def predict(self, body):
+        script, lengths = self.server.script, self.headers["X-Picture-Lengths"]
+        if status := script.pop(0) if script else 0:
+            return self.answer(status, {"code": status, "message": "secret inner words"})
+        if lengths and not self.server.is_old:
+            return self.answer(200, [PROBLEM if part == b"bad" else ANSWER for part in parts(body, lengths)])
+        return self.answer(200, ANSWER)
 
     def answer(self, status, value, content_type="application/json"):
         body = json.dumps(value).encode()
@@ -120,7 +134,7 @@ def make_app(torchserve, key_file):
 
     yield make
     for app in apps:
-        app.extensions["torchserve"].session.close()
+        app.extensions["torchserve"].pool.clear()
 
 
 @pytest.fixture

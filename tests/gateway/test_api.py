@@ -52,16 +52,34 @@ def test_several_pictures_that_are_all_bad_are_answered_one_by_one(client):
     assert [result["error"]["status"] for result in answer["results"]] == [422, 422]
 
 
+def test_pictures_that_fit_together_are_asked_for_together(client, torchserve):
+    post(client, file(b"1"), file(b"22"), file(b"333"))
+    assert [body for _, _, body in torchserve.seen] == [b"122333"]
+
+
+def test_pictures_too_large_together_are_asked_for_in_parts(client, torchserve):
+    response = post(client, *(file(bytes([number]) * 4_000) for number in range(4)))
+    assert sorted(len(body) for _, _, body in torchserve.seen) == [8_000, 8_000]
+    assert [result["label"] for result in response.get_json()["results"]] == ["cat"] * 4
+
+
+def test_an_old_version_of_the_handler_is_asked_one_by_one(client, torchserve):
+    torchserve.is_old = True
+    answer = post(client, file(b"good"), file(b"bad"), file(b"good")).get_json()
+    assert [result.get("label") for result in answer["results"]] == ["cat", None, "cat"]
+    assert answer["results"][1]["error"]["status"] == 422
+
+
 def test_a_request_during_a_change_of_version_is_answered_by_one(make_app, torchserve):
-    client = make_app(answer_timeout_seconds=30).test_client()
+    client = make_app(answer_timeout_seconds=30, max_images=30).test_client()
     torchserve.versions = ["6", "7", "7"]
-    answer = post(client, file(b"1"), file(b"2"), file(b"3")).get_json()
+    answer = post(client, *[file(b"1")] * 24).get_json()
     named = answer["model"]["version"]
     assert named in {"6", "7"}
     assert torchserve.paths[3:] == [f"/predictions/cifar10/{named}"] * 3
-    assert [result["label"] for result in answer["results"]] == ["cat"] * 3
+    assert [result["label"] for result in answer["results"]] == ["cat"] * 24
     counted = client.get("/metrics").get_data(as_text=True)
-    assert 'gateway_predictions_total{in_scope="true",label="cat"} 3.0' in counted
+    assert 'gateway_predictions_total{in_scope="true",label="cat"} 24.0' in counted
 
 
 def test_a_request_id_goes_all_the_way_and_comes_back(client, torchserve):

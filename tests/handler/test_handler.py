@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from handler.classifier_handler import REPORT_EVERY, ClassifierHandler
-from model.manifest import MANIFEST_PATH, WEIGHTS_PATH
+from model.manifest import INT8_PATH, MANIFEST_PATH, WEIGHTS_PATH
 from tests import pictures
 
 
@@ -18,7 +18,7 @@ class Context:
     def __init__(self, folder, headers=()):
         self.system_properties = {"model_dir": str(folder)}
         self.manifest = {"model": {"serializedFile": "weights.safetensors"}}
-        self.model_yaml_config = {"handler": {"threads": 1}}
+        self.model_yaml_config = {"handler": {"threads": 1, "engine": "auto"}}
         self.headers = dict(headers)
         self.metrics = self
         self.reported = {}
@@ -52,6 +52,8 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("archive")
     (folder / "weights.safetensors").write_bytes(WEIGHTS_PATH.read_bytes())
     (folder / "manifest.json").write_bytes(MANIFEST_PATH.read_bytes())
+    if INT8_PATH.exists():
+        (folder / INT8_PATH.name).write_bytes(INT8_PATH.read_bytes())
     return folder
 
 
@@ -152,7 +154,9 @@ def test_the_workers_cpu_and_memory_are_reported_once_in_a_while(handler, folder
 def test_the_manifest_is_given_to_who_asks(handler, folder):
     context = Context(folder, {0: {"X-Model-Manifest": "true"}})
     manifest, answer = handler.handle([{"body": b"-"}, {"body": pictures.PHOTO_PATH.read_bytes()}], context)
-    assert json.loads(manifest) == json.loads(MANIFEST_PATH.read_text())
+    document = json.loads(manifest)
+    assert document.pop("engine")["name"] == handler.classifier.engine.name
+    assert document == json.loads(MANIFEST_PATH.read_text())
     assert json.loads(answer)["label"] == pictures.PHOTO_LABEL
     assert context.status == {}
 
@@ -161,3 +165,25 @@ def test_a_problem_states_its_facts_for_other_languages(handler, folder):
     tiny = pictures.REFUSED["7 pixels high"][0]()
     [reply] = handler.handle([{"body": tiny}], Context(folder))
     assert {"width": 900, "height": 7, "min_side": 8}.items() <= json.loads(reply).items()
+
+
+def test_several_pictures_in_one_request_each_have_their_answer(handler, folder):
+    good, bad = pictures.PHOTO_PATH.read_bytes(), pictures.REFUSED["truncated jpeg"][0]()
+    lengths = f"{len(good)},{len(bad)},{len(good)}"
+    context = Context(folder, {0: {"X-Picture-Lengths": lengths}})
+    together, alone = handler.handle([{"body": good + bad + good}, {"body": good}], context)
+    first, refused, last = json.loads(together)
+    for each in (first, last):
+        assert each["label"] == json.loads(alone)["label"]
+        assert each["score"] == pytest.approx(json.loads(alone)["score"], abs=2e-6)
+    assert refused["status"] == 422
+    assert context.status == {}
+    assert context.content_type == {0: "application/json", 1: "application/json"}
+
+
+@pytest.mark.parametrize("lengths", ["", "1,x", "-1,5", "1,2", "4,", "4," + "0," * 64 + "0"])
+def test_lengths_that_do_not_fit_the_body_are_refused(handler, folder, lengths):
+    context = Context(folder, {0: {"X-Picture-Lengths": lengths}})
+    [reply] = handler.handle([{"body": b"body"}], context)
+    assert json.loads(reply)["detail"].endswith("add up to the body's 4 bytes.")
+    assert context.status[0][0] == 400

@@ -2,11 +2,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from handler.engine import open_engine
 from model.classifier import Classifier, class_logits
 from model.explain import Explainer
 from model.labels import LABELS
-from model.manifest import Manifest, load_network
+from model.manifest import WEIGHTS_PATH, Manifest
 
 ROOT = Path(__file__).parent.parent.parent
 SAMPLES = ("cat.jpg", "ship.png", "frog.png")
@@ -17,7 +19,7 @@ GREY = 125
 @pytest.fixture(scope="module")
 def classifier():
     manifest = Manifest.read()
-    return Classifier(load_network(manifest), manifest)
+    return Classifier(open_engine(WEIGHTS_PATH, manifest, 2)[0], manifest)
 
 
 def hide(pixels, parts):
@@ -28,7 +30,7 @@ def hide(pixels, parts):
 
 
 def test_hiding_what_is_marked_changes_the_answer_more_than_hiding_as_much_elsewhere(classifier):
-    explainer = Explainer(classifier.network)
+    explainer = Explainer(classifier.engine)
     marked_drops, other_drops = [], []
     for name in SAMPLES:
         pixels = classifier.read((ROOT / "gateway" / "static" / "samples" / name).read_bytes())
@@ -41,7 +43,7 @@ def test_hiding_what_is_marked_changes_the_answer_more_than_hiding_as_much_elsew
         shifts = [(down, across) for down in range(len(marked)) for across in range(len(marked)) if down or across]
         others = [hide(pixels, np.roll(marked, shift, (0, 1))) for shift in shifts]
         variants = np.stack([pixels, hide(pixels, marked), *others])
-        scores = class_logits(classifier.outputs(variants)).log_softmax(1)[:, label].numpy()
+        scores = torch.from_numpy(class_logits(classifier.outputs(variants))).log_softmax(1)[:, label].numpy()
         plain, hidden, *elsewhere = scores
         marked_drops.append(plain - hidden)
         other_drops.append(plain - np.mean(elsewhere))
@@ -50,7 +52,7 @@ def test_hiding_what_is_marked_changes_the_answer_more_than_hiding_as_much_elsew
 
 def test_strengths_are_shares_of_the_strongest(classifier):
     pixels = classifier.read((ROOT / "tests" / "photo.jpg").read_bytes())
-    strengths = np.array(Explainer(classifier.network).strengths(pixels, LABELS.index("cat")))
+    strengths = np.array(Explainer(classifier.engine).strengths(pixels, LABELS.index("cat")))
     assert strengths.ndim == 2
     assert strengths.min() >= 0
     assert strengths.max() == 1
@@ -59,5 +61,5 @@ def test_strengths_are_shares_of_the_strongest(classifier):
 def test_explaining_changes_no_answer(classifier):
     pixels = classifier.read((ROOT / "tests" / "photo.jpg").read_bytes())[None]
     before = classifier.outputs(pixels)
-    Explainer(classifier.network).strengths(pixels[0], 0)
+    Explainer(classifier.engine).strengths(pixels[0], 0)
     assert np.array_equal(before, classifier.outputs(pixels))

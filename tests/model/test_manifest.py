@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from model.manifest import MANIFEST_PATH, WEIGHTS_PATH, Manifest, WeightsError, load_network, sha256_of
+from model.manifest import MANIFEST_PATH, WEIGHTS_PATH, Manifest, WeightsError, sha256_of
+from model.networks import load_network
 
 
 def test_committed_weights_are_those_that_the_manifest_describes():

@@ -10,7 +10,7 @@ import requests
 from safetensors.torch import load_file, save_file
 
 from handler import archive
-from model.manifest import MANIFEST_PATH, WEIGHTS_PATH, sha256_of
+from model.manifest import INT8_PATH, MANIFEST_PATH, WEIGHTS_PATH, sha256_of
 from operations.history import FILE_NAME
 from tests.service import ROOT, Service
 
@@ -26,6 +26,8 @@ def pack_version(path, version, *, change=None, tensors=None):
     document = json.loads(MANIFEST_PATH.read_text()) | {"version": version, "sha256": sha256_of(weights)}
     if change:
         change(document)
+    if "int8" in document:
+        shutil.copy(INT8_PATH, path.parent)
     manifest.write_text(json.dumps(document))
     archive.pack(path, weights, manifest)
     return path
@@ -36,8 +38,14 @@ def cooler(document):
     document["calibration"]["temperature"] *= 1.5
 
 
+def not_quantised(document):
+    """The weights themselves answer."""
+    document.pop("int8", None)
+
+
 def unknown_network(document):
     """Its worker stops when it reads this."""
+    not_quantised(document)
     document["network"]["name"] = "NeverHeardOf"
 
 
@@ -55,7 +63,7 @@ def archives(tmp_path_factory):
     return {
         SERVED: pack_version(folder / "served.mar", SERVED),
         BETTER: pack_version(folder / "better.mar", BETTER, change=cooler),
-        WORSE: pack_version(folder / "worse.mar", WORSE, tensors=wrong_classes),
+        WORSE: pack_version(folder / "worse.mar", WORSE, change=not_quantised, tensors=wrong_classes),
         BROKEN: pack_version(folder / "broken.mar", BROKEN, change=unknown_network),
     }
 

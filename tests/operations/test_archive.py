@@ -41,7 +41,8 @@ def test_a_good_archive_says_what_it_holds(archives):
 @pytest.mark.parametrize(
     ("file", "change", "words"),
     [
-        ("weights_safetensors", lambda data: data[:-1] + bytes([data[-1] ^ 1]), "do not use this file"),
+        ("weights_safetensors", lambda data: data[:-1] + bytes([data[-1] ^ 1]), "do not use this archive"),
+        ("int8_onnx", lambda data: data + b"0", "int8.onnx in .* do not use this archive"),
         ("manifest_json", edited(version="3.0"), "its manifest says 3.0"),
         ("manifest_json", lambda _: b"{", "not an archive that this project packed"),
         ("MAR_INF_MANIFEST_json", edited_model(modelName="dogs"), "holds the model dogs"),

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from handler.engine import open_engine
 from model.classifier import Classifier
 from model.labels import LABELS
-from model.manifest import WEIGHTS_PATH, Manifest, load_network
+from model.manifest import WEIGHTS_PATH, Manifest
 from training.data import DataError, Split
 from training.pictures import png
 from training.through_service import accuracy_through_service
@@ -17,7 +18,7 @@ def known():
     """Thirty pictures of noise with the labels that the network gives them."""
     images = np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), dtype=np.uint8)
     manifest = Manifest.read()
-    classifier = Classifier(load_network(manifest, WEIGHTS_PATH), manifest)
+    classifier = Classifier(open_engine(WEIGHTS_PATH, manifest, 2)[0], manifest)
     answers = classifier.answers(classifier.outputs(np.stack([classifier.read(png(image)) for image in images])))
     return Split(images, np.array([LABELS.index(answer["label"]) for answer in answers]))
 

@@ -8,7 +8,8 @@ import signal
 import pytest
 from rich.console import Console
 
-from model.manifest import Manifest, load_network
+from model.manifest import Manifest
+from model.networks import load_network
 from tests.service import ROOT
 from training import compare, comparison, run
 from training.__main__ import RECIPES

@@ -5,13 +5,16 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
+from handler.engine import Float32Engine
 from model.classifier import Classifier
-from model.manifest import Manifest, load_network, sha256_of
+from model.manifest import Manifest, sha256_of
+from model.networks import load_network
 from training import evaluate, publish, run
 from training.__main__ import prepare
 from training.compact import CompactSettings, CompactTraining
@@ -259,5 +262,5 @@ def test_the_served_recipe_leaves_a_manifest_that_serves(served, tiny, console, 
     manifest = Manifest.read(served.run / "manifest.json")
     network = load_network(manifest, served.run / "weights.safetensors")
     assert network.describe() == {"variant": 0, "side": 64}
-    [answer] = Classifier(network, manifest).answers(torch.zeros(1, 11))
+    [answer] = Classifier(Float32Engine(network), manifest).answers(np.zeros((1, 11), np.float32))
     assert len(answer["scores"]) == 10

@@ -1,0 +1,1 @@
+"""How fast the service is, beside the limit of its own parts and beside others: `make bench`."""

@@ -1,0 +1,174 @@
+"""Load over HTTP: requests made beforehand, sent over kept connections by one thread that serves all.
+
+It shares the cores with what it measures, so it does as little as it can.
+"""
+
+import random
+import selectors
+import socket
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+CHUNK: Final = 1 << 18
+TIMEOUT_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """A POST, ready to be sent."""
+
+    host: str
+    port: int
+    message: bytes
+
+    @classmethod
+    def post(cls, url: str, body: bytes, headers: dict[str, str]) -> "Request":
+        """Write a request with its body."""
+        parts = urlsplit(url)
+        lines = [f"POST {parts.path} HTTP/1.1", f"Host: {parts.netloc}", f"Content-Length: {len(body)}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        head = "\r\n".join([*lines, "", ""]).encode()
+        return cls(parts.hostname or "", parts.port or 80, head + body)
+
+
+@dataclass
+class Measured:
+    """What a load met: `latencies` are seconds, of the requests answered 200 only."""
+
+    seconds: float
+    latencies: list[float] = field(default_factory=list)
+    errors: int = 0
+
+    @property
+    def rate(self) -> float:
+        """Requests answered a second."""
+        return len(self.latencies) / self.seconds
+
+    def percentile(self, share: float) -> float:
+        """Give the latency, in milliseconds, within which that share was answered."""
+        ordered = sorted(self.latencies)
+        return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
+
+
+class _Connection:
+    """One connection with at most one request under way."""
+
+    def __init__(self, request: Request, selector: selectors.BaseSelector) -> None:
+        self.request = request
+        self.selector = selector
+        self.began = 0.0
+        self.socket: socket.socket | None = None
+
+    def send(self, began: float) -> None:
+        """Send the request; `began` is when its sender wanted to."""
+        if self.socket is None:
+            self.socket = socket.create_connection((self.request.host, self.request.port), TIMEOUT_SECONDS)
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.selector.register(self.socket, selectors.EVENT_READ, self)
+        self.began = began
+        self.received = bytearray()
+        self.wanted = 0
+        self.socket.sendall(self.request.message)
+
+    def receive(self) -> int | None:
+        """Take what has come; give the status once the answer is whole, 0 where the connection broke."""
+        assert self.socket is not None
+        try:
+            chunk = self.socket.recv(CHUNK)
+        except OSError:
+            chunk = b""
+        if not chunk:
+            self.close()
+            return 0
+        self.received += chunk
+        if not self.wanted:
+            head = self.received.find(b"\r\n\r\n")
+            if head < 0:
+                return None
+            lower = bytes(self.received[:head]).lower()
+            self.closes = b"connection: close" in lower
+            start = lower.find(b"content-length:") + len(b"content-length:")
+            self.wanted = head + 4 + int(lower[start:].split(b"\r\n", 1)[0])
+        if len(self.received) < self.wanted:
+            return None
+        status = int(self.received[9:12])
+        if self.closes:
+            self.close()
+        return status
+
+    def close(self) -> None:
+        if self.socket is not None:
+            self.selector.unregister(self.socket)
+            self.socket.close()
+            self.socket = None
+
+
+def closed_loop(request: Request, connections: int, seconds: float) -> Measured:
+    """Keep so many connections busy: each sends again as soon as it is answered."""
+    with selectors.DefaultSelector() as selector:
+        everyone = [_Connection(request, selector) for _ in range(connections)]
+        measured = Measured(seconds)
+        start = time.perf_counter()
+        end = start + seconds
+        for connection in everyone:
+            connection.send(time.perf_counter())
+        while (now := time.perf_counter()) < end:
+            for key, _ in selector.select(end - now):
+                connection = key.data
+                status = connection.receive()
+                if status is not None:
+                    _note(measured, connection, status)
+                    connection.send(time.perf_counter())
+        measured.seconds = time.perf_counter() - start
+        for connection in everyone:
+            connection.close()
+    return measured
+
+
+def open_loop(request: Request, rate: float, seconds: float, seed: int = 1) -> Measured:
+    """Send as many requests a second, at random moments, however long the answers take; latencies count from then."""
+    rng = random.Random(seed)  # noqa: S311  # arrivals, no secrets
+    with selectors.DefaultSelector() as selector:
+        measured = Measured(seconds)
+        everyone: list[_Connection] = []
+        idle: list[_Connection] = []
+        start = time.perf_counter()
+        moments: deque[float] = deque()
+        moment = rng.expovariate(rate)
+        while moment < seconds:
+            moments.append(start + moment)
+            moment += rng.expovariate(rate)
+        busy = 0
+        deadline = start + seconds + TIMEOUT_SECONDS
+        while (moments or busy) and time.perf_counter() < deadline:
+            now = time.perf_counter()
+            while moments and moments[0] <= now:
+                if not idle:
+                    everyone.append(_Connection(request, selector))
+                    idle.append(everyone[-1])
+                connection = idle.pop()
+                connection.send(moments.popleft())
+                busy += 1
+            wait = max(0.0, moments[0] - time.perf_counter()) if moments else 1.0
+            for key, _ in selector.select(wait):
+                connection = key.data
+                status = connection.receive()
+                if status is not None:
+                    _note(measured, connection, status)
+                    busy -= 1
+                    idle.append(connection)
+        measured.errors += busy
+        measured.seconds = time.perf_counter() - start
+        for connection in everyone:
+            connection.close()
+    return measured
+
+
+def _note(measured: Measured, connection: _Connection, status: int) -> None:
+    if status == 200:
+        measured.latencies.append(time.perf_counter() - connection.began)
+    else:
+        measured.errors += 1

@@ -1,0 +1,66 @@
+"""Table and plot from the committed results, and the ratios from figures that are known."""
+
+from typing import Any
+
+import pytest
+
+from benchmarks import report
+from benchmarks.__main__ import CONNECTIONS, MANY, RESULTS
+from benchmarks.pictures import KINDS
+from training.run import write_json
+
+
+def document():
+    figures: dict[str, Any] = {
+        "rate": 100.0,
+        "p50": 5.0,
+        "p95": 6.0,
+        "p99": 7.0,
+        "errors": 0,
+        "cpu_seconds_per_1000": 2.0,
+    }
+    figures["peak_megabytes"] = 500.0
+    rates = {"TorchServe": 90.0, "gateway": 70.0, "TorchServe as it comes": 10.0}
+    values: list[dict[str, Any]] = [
+        {"key": ["limit", "(2, 1, 8)"], "rate": 100.0},
+        {"key": ["engine"], "milliseconds": 1.5},
+    ]
+    for connections in CONNECTIONS:
+        values += [
+            {"key": ["closed", name, str(connections)]} | figures | {"rate": rate} for name, rate in rates.items()
+        ]
+    values += [{"key": ["kind", kind]} | figures | {"rate": 60.0 / index} for index, kind in enumerate(KINDS, 1)]
+    values += [{"key": ["many", str(count)]} | figures | {"rate": 85.0} for count in MANY]
+    values += [{"key": ["open", name]} | figures for name in ("TorchServe", "gateway")]
+    values += [{"key": ["cores", name, "1"]} | figures for name in ("TorchServe", "gateway")]
+    return {
+        "made_by": {"commit": "0123456789abcdef"},
+        "cores": 2,
+        "processor": "a processor",
+        "engine": "an engine",
+        "rounds": 3,
+        "seconds": 4,
+        "start_seconds": {"gateway": 3.0},
+        "values": values,
+    }
+
+
+def test_the_ratios_are_of_the_best_of_each():
+    results = report.Results(document())
+    assert [value for _, value in results.ratios()] == pytest.approx([0.9, 0.7, 7.0, 0.85, 1.5])
+    assert results.overhead() == pytest.approx(3.5)
+
+
+def test_table_and_plot_are_made_of_the_results(tmp_path):
+    path = tmp_path / "results.json"
+    write_json(path, document())
+    table, plot = report.write(path)
+    assert "| TorchServe's throughput, of the limit | 0.90 |" in table.read_text()
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_committed_table_is_that_of_the_committed_results(tmp_path):
+    copy = tmp_path / RESULTS.name
+    copy.write_bytes(RESULTS.read_bytes())
+    table, _ = report.write(copy)
+    assert table.read_text() == RESULTS.with_suffix(".md").read_text()

@@ -1,0 +1,33 @@
+"""What the model card states is what the manifest holds."""
+
+from model.manifest import MANIFEST_PATH, Manifest
+
+CARD = (MANIFEST_PATH.parent / "README.md").read_text()
+
+
+def test_its_figures_of_cifar10_are_the_manifests():
+    metrics = Manifest.read().document["metrics"]
+    for words, name in (
+        ("accuracy", "accuracy"),
+        ("macro F1", "macro_f1"),
+        ("expected calibration error, 15 bins of equal mass", "calibration_error"),
+        ("refused as out of scope", "refused"),
+    ):
+        figures = " | ".join(f"{100 * metrics[split][name]:.2f} %" for split in ("validation", "test"))
+        assert f"| {words} | {figures} |" in CARD
+
+
+def test_its_figures_of_other_pictures_are_the_manifests():
+    for name, figures in Manifest.read().document["other_pictures"].items():
+        [row] = [line for line in CARD.splitlines() if line.startswith((f"| `{name}`", f"| {name}, drawn"))]
+        assert f"| {figures['auroc']:.4f} |" in row
+        assert f"{figures['others_refused']:.1%}".replace("%", " %") in row
+        for label, share in figures.get("by_class", {}).items():
+            assert f"{label} {100 * share:.1f} %" in row
+
+
+def test_its_figures_of_the_classes_are_the_manifests():
+    metrics = Manifest.read().document["metrics"]["test"]
+    for label, row in zip(metrics["f1"], metrics["confusion"], strict=True):
+        right = row[list(metrics["f1"]).index(label)] / sum(row)
+        assert f"| {label} | {100 * right:.2f} % |" in CARD

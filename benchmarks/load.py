@@ -60,6 +60,7 @@ class _Connection:
         self.request = request
         self.selector = selector
         self.began = 0.0
+        self.is_busy = False
         self.socket: socket.socket | None = None
 
     def send(self, began: float) -> None:
@@ -69,18 +70,23 @@ class _Connection:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.selector.register(self.socket, selectors.EVENT_READ, self)
         self.began = began
+        self.is_busy = True
         self.received = bytearray()
         self.wanted = 0
         self.socket.sendall(self.request.message)
 
     def receive(self) -> int | None:
-        """Take what has come; give the status once the answer is whole, 0 where the connection broke."""
+        """Take what has come; give the status once the answer is whole, 0 where the connection broke before."""
         assert self.socket is not None
+        if not self.is_busy:  # the other side ends what was idle for long
+            self.close()
+            return None
         try:
             chunk = self.socket.recv(CHUNK)
         except OSError:
             chunk = b""
         if not chunk:
+            self.is_busy = False
             self.close()
             return 0
         self.received += chunk
@@ -95,6 +101,7 @@ class _Connection:
         if len(self.received) < self.wanted:
             return None
         status = int(self.received[9:12])
+        self.is_busy = False
         if self.closes:
             self.close()
         return status

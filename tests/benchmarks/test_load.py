@@ -67,6 +67,13 @@ def test_an_open_loop_sends_as_many_as_it_should_and_counts_from_then(server):
     assert min(measured.latencies) >= Handler.wait
 
 
+def test_connections_that_were_idle_too_long_are_made_anew(server, monkeypatch):
+    monkeypatch.setattr(Handler, "timeout", 0.05)
+    measured = open_loop(Request.post(f"{server.url}/ok", b"p", {}), 5, 2.0)
+    assert measured.errors == 0
+    assert len(measured.latencies) >= 4
+
+
 def test_refusals_are_errors_and_no_latencies(server):
     measured = closed_loop(Request.post(f"{server.url}/full", b"p", {}), 2, 0.3)
     assert measured.latencies == []

@@ -1,14 +1,17 @@
 """A real TorchServe behind a real gateway."""
 
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
 import requests
 
-from model.manifest import Manifest
+from handler.archive import DEFAULT_ARCHIVE, hash_file
+from handler.engine import has_dot_products
+from model.manifest import Manifest, sha256_of
 from tests import pictures
-from tests.service import eventually
+from tests.service import Service, eventually
 
 TIMEOUT = 30
 PHOTO = pictures.PHOTO_PATH.read_bytes()
@@ -39,6 +42,35 @@ def test_the_answer_has_the_form_of_the_contract(service, expected):
     assert list(expected) == ["filename", "label", "score", "in_scope", "in_scope_score", "scores"]
     assert len(expected["scores"]) == 10
     assert sum(entry["score"] for entry in expected["scores"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_it_says_what_computes_the_answers(service):
+    card = requests.get(f"{service.gateway}/api/v1/model", timeout=TIMEOUT).json()
+    if has_dot_products():
+        assert card["engine"]["name"].endswith("int8")
+        assert "fallback" not in card["engine"]
+    else:
+        assert "dot products" in card["engine"]["fallback"]
+    assert '"event": "model_loaded"' in service.output()
+    assert card["engine"]["name"] in service.output()
+
+
+def test_where_float32_is_asked_for_torch_answers_alike(tmp_path, expected):
+    folder = tmp_path / "archive"
+    with zipfile.ZipFile(DEFAULT_ARCHIVE) as bundle:
+        bundle.extractall(folder)
+    config = folder / "model-config.yaml"
+    config.write_text(config.read_text().replace("engine: auto", "engine: float32"))
+    with zipfile.ZipFile(tmp_path / "cifar10.mar", "w") as bundle:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            bundle.write(path, path.relative_to(folder))
+    hash_file(tmp_path / "cifar10.mar").write_text(f"{sha256_of(tmp_path / 'cifar10.mar')}  cifar10.mar\n")
+    with Service(tmp_path / "log", TS_MODEL_STORE=str(tmp_path)) as float32:
+        [result] = classify(float32, ("photo", PHOTO)).json()["results"]
+        card = requests.get(f"{float32.gateway}/api/v1/model", timeout=TIMEOUT).json()
+    assert card["engine"] == {"name": card["engine"]["name"], "fallback": "float32 was asked for"}
+    assert result["label"] == expected["label"]
+    assert result["score"] == pytest.approx(expected["score"], abs=0.1)
 
 
 @pytest.mark.parametrize("kind", pictures.LOSSLESS)

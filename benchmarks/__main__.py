@@ -4,6 +4,7 @@ Every round measures everything once, one after the other on the same cores; the
 """
 
 import argparse
+import math
 import statistics
 from collections import defaultdict
 from contextlib import ExitStack
@@ -115,10 +116,14 @@ class Bench:
             "seconds": self.seconds,
             "start_seconds": {system.name: round(system.start_seconds, 1) for system in systems},
             "values": [
-                {"key": list(key), **{name: round(value, 3) for name, value in self.median(*key).items()}}
+                {"key": list(key), **{name: _plain(value) for name, value in self.median(*key).items()}}
                 for key in self.values
             ],
         }
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 3)  # JSON has no such number
 
 
 def _figures(measured: Measured, watch: Watch, pictures: int) -> Values:

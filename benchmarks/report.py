@@ -85,6 +85,8 @@ def _table(results: Results) -> str:
         "",
         "## Requests",
         "",
+        "Latencies are of the requests that were answered 200; errors are all others, whose CPU seconds count as well.",
+        "",
         *_rows("closed", "connections", results),
         "",
         f"Open loop, requests at random moments at {0.7:.0%} of what each answered at most:",
@@ -124,10 +126,15 @@ def _rows(kind: str, what: str, results: Results) -> list[str]:
     for key in results.keys(kind):
         row = results[key]
         lines.append(
-            f"| {', '.join(key[1:])} | {row['rate']:,.0f} | {row['p50']:.1f} | {row['p95']:.1f} | {row['p99']:.1f} "
+            f"| {', '.join(key[1:])} | {row['rate']:,.0f} | {_latency(row['p50'])} | {_latency(row['p95'])} "
+            f"| {_latency(row['p99'])} "
             f"| {row['errors']:.0f} | {row['cpu_seconds_per_1000']:.2f} | {row['peak_megabytes']:,.0f} |"
         )
     return lines
+
+
+def _latency(milliseconds: float | None) -> str:
+    return "none" if milliseconds is None else f"{milliseconds:.1f}"
 
 
 def _short(name: str, row: dict[str, float]) -> str:

@@ -1,5 +1,6 @@
 """Table and plot from the committed results, and the ratios from figures that are known."""
 
+import json
 from typing import Any
 
 import pytest
@@ -64,3 +65,21 @@ def test_the_committed_table_is_that_of_the_committed_results(tmp_path):
     copy.write_bytes(RESULTS.read_bytes())
     table, _ = report.write(copy)
     assert table.read_text() == RESULTS.with_suffix(".md").read_text()
+
+
+def test_the_readme_states_the_committed_results():
+    results = report.Results(json.loads(RESULTS.read_text()))
+    readme = (RESULTS.parent.parent / "README.md").read_text()
+    for words, figure in (
+        ("TorchServe with this project's configuration, requests/s", results.best("closed", "TorchServe")),
+        ("through the gateway, requests/s", results.best("closed", "gateway")),
+        ("the limit: the same decoding and engine in bare loops, pictures/s", results.best("limit")),
+        (
+            "TorchServe as it comes with its own image classifier, same weights, requests/s",
+            results.best("closed", "TorchServe as it comes"),
+        ),
+        ("64 pictures in one request through the gateway, pictures/s", results["many", "64"]["rate"]),
+    ):
+        assert f"| {words} | {figure:,.0f} |" in readme
+    alone = results["closed", "gateway", "1"]["p50"]
+    assert f"| one request alone through the gateway, median | {alone:.1f} ms |" in readme

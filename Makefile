@@ -7,11 +7,12 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .venv-peers
 ARCHIVE := model-store/cifar10.mar
 ARCHIVED := $(wildcard model/*.py model/int8.onnx) model/weights.safetensors model/manifest.json \
 	$(wildcard handler/*.py) handler/model-config.yaml
 
-.PHONY: help serve models test test-containers check format translations train evaluate quantize compare bench archive data clean
+.PHONY: help serve models test test-containers check format translations train evaluate quantize compare bench bench-peers archive data clean
 
 help:
 	@echo "make serve     start the service: page and API on http://127.0.0.1:8000"
@@ -26,6 +27,7 @@ help:
 	@echo "make quantize  make the 8-bit network of the served weights, which answers several times as fast"
 	@echo "make compare   remake table and plots of the networks side by side; ARGS=--plan, --train or --help"
 	@echo "make bench     measure the service beside its limit and beside TorchServe as it comes"
+	@echo "make bench-peers   the same weights behind LitServe, BentoML, Ray Serve and FastAPI, beside the service"
 	@echo "make archive   pack $(ARCHIVE)"
 
 serve: $(ARCHIVE)
@@ -73,6 +75,9 @@ compare: $(VENV)/train.stamp
 bench: $(VENV)/train.stamp $(ARCHIVE)
 	$(BIN)/python -m benchmarks $(ARGS)
 
+bench-peers: $(VENV)/train.stamp $(ARCHIVE) $(PEERS)/stamp
+	$(BIN)/python -m benchmarks.peers $(ARGS)
+
 archive: $(ARCHIVE)
 
 $(ARCHIVE): $(ARCHIVED) | $(VENV)/serve.stamp
@@ -94,5 +99,10 @@ $(VENV)/torch.stamp: requirements/constraints.txt
 		|| echo "no CPU build of torch at $(TORCH_INDEX): taking the one that pip finds"
 	@touch $@
 
+$(PEERS)/stamp: requirements/peers.txt requirements/peers-constraints.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(ARCHIVE) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) $(ARCHIVE) .mypy_cache .pytest_cache .ruff_cache

@@ -4,11 +4,7 @@ Every round measures everything once, one after the other on the same cores; the
 """
 
 import argparse
-import math
-import statistics
-from collections import defaultdict
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,9 +13,10 @@ from rich.console import Console
 
 from benchmarks import report
 from benchmarks.limit import SHAPES, limit, single_image_seconds
-from benchmarks.load import Measured, Request, closed_loop, open_loop
+from benchmarks.load import Request
 from benchmarks.pictures import KINDS, form, pictures
-from benchmarks.systems import ROOT, BenchmarkError, System, Watch, service, stock
+from benchmarks.rounds import Rounds
+from benchmarks.systems import ROOT, BenchmarkError, System, service, stock
 from handler.engine import open_engine
 from model.manifest import WEIGHTS_PATH, Manifest
 from training.provenance import processor, provenance
@@ -35,38 +32,17 @@ OPEN_SHARE: Final = 0.7
 SMALL: Final = next(iter(KINDS))
 RESULTS: Final = ROOT / "benchmarks" / "results.json"
 
-Values = dict[str, float]
 
-
-@dataclass
-class Bench:
-    """One run: settings, and the values of every round by name."""
-
-    rounds: int
-    seconds: float
-    console: Console
+class Bench(Rounds):
+    """One run of everything that is our own."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.files = pictures()
-        self.values: dict[tuple[str, ...], list[Values]] = defaultdict(list)
-
-    def note(self, *key: str, **values: float) -> None:
-        """Keep what was measured, and say it."""
-        self.values[key].append(values)
-        said = ", ".join(f"{name} {value:,.2f}" for name, value in values.items())
-        self.console.print(f"{' · '.join(key)}: {said}", highlight=False)
-
-    def median(self, *key: str) -> Values:
-        """Give the rounds' medians."""
-        rows = self.values[key]
-        return {name: statistics.median(row[name] for row in rows) for name in rows[0]}
 
     def load(self, key: tuple[str, ...], system: System, request: Request, connections: int, pictures: int = 1) -> None:
-        """Measure a closed loop."""
-        closed_loop(request, connections, min(1.0, self.seconds / 4))  # warms up what a new number of them needs
-        with Watch(system.processes) as watch:
-            measured = closed_loop(request, connections, self.seconds)
-        self.note(*key, **_figures(measured, watch, pictures))
+        """Measure a closed loop, and let the system come to rest."""
+        self.closed(key, system, request, connections, pictures)
         system.processes.wait_until_idle()  # TorchServe computes answers also for those who are gone
 
     def limits(self) -> None:
@@ -91,12 +67,10 @@ class Bench:
         for count in MANY:
             self.load(("many", str(count)), gateway, form(gateway.url, small, count), 2, count)
 
-    def open(self, system: System) -> None:
+    def share(self, system: System) -> None:
         """Send a share of what the system can answer, at random moments."""
         best = max(self.median("closed", system.name, str(connections))["rate"] for connections in CONNECTIONS)
-        with Watch(system.processes) as watch:
-            measured = open_loop(system.request(self.files[SMALL]), OPEN_SHARE * best, 2 * self.seconds)
-        self.note("open", system.name, **_figures(measured, watch, 1))
+        self.open(("open", system.name), system, system.request(self.files[SMALL]), OPEN_SHARE * best)
 
     def cores(self, gateway: System, torchserve: System) -> None:
         """Measure how throughput grows with cores."""
@@ -115,28 +89,8 @@ class Bench:
             "rounds": self.rounds,
             "seconds": self.seconds,
             "start_seconds": {system.name: round(system.start_seconds, 1) for system in systems},
-            "values": [
-                {"key": list(key), **{name: _plain(value) for name, value in self.median(*key).items()}}
-                for key in self.values
-            ],
+            "values": self.medians(),
         }
-
-
-def _plain(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 3)  # JSON has no such number
-
-
-def _figures(measured: Measured, watch: Watch, pictures: int) -> Values:
-    answered = max(1, len(measured.latencies)) * pictures
-    return {
-        "rate": measured.rate * pictures,
-        "p50": measured.percentile(0.50),
-        "p95": measured.percentile(0.95),
-        "p99": measured.percentile(0.99),
-        "errors": measured.errors,
-        "cpu_seconds_per_1000": 1000 * watch.cpu_seconds / answered,
-        "peak_megabytes": watch.peak / 1e6,
-    }
 
 
 def run(bench: Bench) -> list[System]:
@@ -149,7 +103,7 @@ def run(bench: Bench) -> list[System]:
             bench.round(torchserve, gateway, default)
         for _ in range(bench.rounds):
             for system in (torchserve, gateway):
-                bench.open(system)
+                bench.share(system)
         for _ in range(bench.rounds):
             bench.cores(gateway, torchserve)
         return [gateway, default]

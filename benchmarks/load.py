@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 CHUNK: Final = 1 << 18
 TIMEOUT_SECONDS: Final = 30.0
+LAST_CHUNK: Final = b"0\r\n\r\n"
+"""Ends an answer of unknown length (RFC 9112, section 7.1)."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class _Connection:
         self.began = began
         self.is_busy = True
         self.received = bytearray()
-        self.wanted = 0
+        self.wanted: int | None = None
         self.socket.sendall(self.request.message)
 
     def receive(self) -> int | None:
@@ -90,15 +92,16 @@ class _Connection:
             self.close()
             return 0
         self.received += chunk
-        if not self.wanted:
+        if self.wanted is None:
             head = self.received.find(b"\r\n\r\n")
             if head < 0:
                 return None
             lower = bytes(self.received[:head]).lower()
             self.closes = b"connection: close" in lower
-            start = lower.find(b"content-length:") + len(b"content-length:")
-            self.wanted = head + 4 + int(lower[start:].split(b"\r\n", 1)[0])
-        if len(self.received) < self.wanted:
+            self.is_chunked = b"transfer-encoding: chunked" in lower
+            _, _, length = lower.partition(b"content-length:")
+            self.wanted = head + 4 + (len(LAST_CHUNK) if self.is_chunked else int(length.split(b"\r\n", 1)[0]))
+        if len(self.received) < self.wanted or (self.is_chunked and not self.received.endswith(LAST_CHUNK)):
             return None
         status = int(self.received[9:12])
         self.is_busy = False

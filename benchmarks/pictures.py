@@ -27,11 +27,11 @@ def pictures() -> dict[str, bytes]:
     return files
 
 
-def form(url: str, picture: bytes, count: int) -> Request:
+def form(url: str, picture: bytes, count: int, field: str = "image") -> Request:
     """Make a request of one picture many times over, as a form."""
     boundary = "benchmark"
     part = (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="picture"\r\n'
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"; filename="picture"\r\n'
         "Content-Type: application/octet-stream\r\n\r\n"
     ).encode()
     body = b"".join(part + picture + b"\r\n" for _ in range(count)) + f"--{boundary}--\r\n".encode()

@@ -87,11 +87,11 @@ def _table(results: Results) -> str:
         "",
         "Latencies are of the requests that were answered 200; errors are all others, whose CPU seconds count as well.",
         "",
-        *_rows("closed", "connections", results),
+        *rows("closed", "connections", results),
         "",
         f"Open loop, requests at random moments at {0.7:.0%} of what each answered at most:",
         "",
-        *_rows("open", "", results),
+        *rows("open", "", results),
         "",
         "## How cost grows",
         "",
@@ -117,7 +117,8 @@ def _table(results: Results) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _rows(kind: str, what: str, results: Results) -> list[str]:
+def rows(kind: str, what: str, results: Results) -> list[str]:
+    """Make the table of all loads of a kind, `what` naming what follows the system in their keys."""
     lines = [
         f"| system{f', {what}' if what else ''} | requests/s | p50 ms | p95 ms | p99 ms | errors "
         "| CPU seconds per 1,000 | peak MB |",

@@ -29,6 +29,9 @@ from model.networks import load_network
 
 ROOT: Final = Path(__file__).parent.parent
 START_SECONDS: Final = 180
+STOP_SECONDS: Final = 30
+LEFT_SECONDS: Final = 5
+"""Until what outlives the process that started it is killed."""
 SAMPLE_SECONDS: Final = 1.0
 IDLE_SECONDS: Final = 0.3
 IDLE_SHARE: Final = 0.1
@@ -139,12 +142,12 @@ class System:
 def service(**settings: str) -> Iterator[tuple[System, System]]:
     """Start the service on free ports: TorchServe by itself, and through the gateway."""
     names = ("GATEWAY", "TS_INFERENCE", "TS_MANAGEMENT", "TS_METRICS", "TS_GRPC_INFERENCE", "TS_GRPC_MANAGEMENT")
-    ports = dict(zip(names, _free_ports(len(names)), strict=True))
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
     environment = os.environ | {f"{name}_PORT": str(port) for name, port in ports.items()} | settings
     gateway = f"http://127.0.0.1:{ports['GATEWAY']}"
     began = time.monotonic()
-    with _started([sys.executable, "-m", "launcher"], environment, ROOT) as processes:
-        _wait(lambda: requests.get(f"{gateway}/readyz", timeout=5).ok, processes)
+    with started([sys.executable, "-m", "launcher"], environment, ROOT) as processes:
+        wait(lambda: requests.get(f"{gateway}/readyz", timeout=5).ok, processes)
         start_seconds = time.monotonic() - began
         keys = json.loads((ROOT / ".run" / str(ports["GATEWAY"]) / "key_file.json").read_text())
         headers = {"Authorization": f"Bearer {keys['inference']['key']}"}
@@ -211,7 +214,7 @@ def stock() -> Iterator[System]:
             cwd=folder,
             check=True,
         )
-        inference, management, metrics, *grpc = _free_ports(5)
+        inference, management, metrics, *grpc = free_ports(5)
         (folder / "config.properties").write_text(
             f"inference_address=http://127.0.0.1:{inference}\nmanagement_address=http://127.0.0.1:{management}\n"
             f"metrics_address=http://127.0.0.1:{metrics}\n"
@@ -230,15 +233,15 @@ def stock() -> Iterator[System]:
         ]
         url = f"http://127.0.0.1:{inference}/predictions/stock"
         began = time.monotonic()
-        with _started(command, environment, folder) as processes:
+        with started(command, environment, folder) as processes:
             probe = (ROOT / "gateway" / "probe.png").read_bytes()
-            _wait(lambda: requests.post(url, data=probe, timeout=30).ok, processes)
+            wait(lambda: requests.post(url, data=probe, timeout=30).ok, processes)
             yield System("TorchServe as it comes", url, processes, time.monotonic() - began)
 
 
 @contextlib.contextmanager
-def _started(command: list[str], environment: dict[str, str], folder: Path) -> Iterator[Processes]:
-    """Run a program whose output is kept for the case that it does not start."""
+def started(command: list[str], environment: dict[str, str], folder: Path) -> Iterator[Processes]:
+    """Run a program whose output is kept for the case that it does not start, and end it with all that it started."""
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, env=environment, cwd=folder, stdout=output, stderr=output)
         processes = Processes(psutil.Process(process.pid))
@@ -250,14 +253,22 @@ def _started(command: list[str], environment: dict[str, str], folder: Path) -> I
         finally:
             family = processes.all() if process.poll() is None else []
             process.send_signal(signal.SIGTERM)
-            _, alive = psutil.wait_procs(family, timeout=30)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_SECONDS)
+            _, alive = psutil.wait_procs(family, timeout=LEFT_SECONDS)
             for each in alive:  # TorchServe's own command leaves its JVM behind
                 with contextlib.suppress(psutil.NoSuchProcess):
                     each.kill()
+            psutil.wait_procs(alive, timeout=LEFT_SECONDS)
             process.wait()
 
 
-def _wait(is_ready: Callable[[], bool], processes: Processes) -> None:
+def wait(is_ready: Callable[[], bool], processes: Processes) -> None:
+    """Wait until something holds; a request that fails is no.
+
+    Raises:
+        BenchmarkError: it does not come true, or the program ends before.
+    """
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if not processes.root.is_running() or processes.root.status() == psutil.STATUS_ZOMBIE:
@@ -269,7 +280,8 @@ def _wait(is_ready: Callable[[], bool], processes: Processes) -> None:
     raise BenchmarkError(f"no answer within {START_SECONDS} s:")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Find ports that nobody uses now."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

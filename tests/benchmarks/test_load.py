@@ -31,6 +31,14 @@ class Handler(BaseHTTPRequestHandler):
         self.server.bodies.append((self.path, body, dict(self.headers)))
         time.sleep(self.wait)
         self.send_response(503 if self.path == "/full" else 200)
+        if self.path == "/chunked":
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            for piece in (b"4\r\nmuch\r\n", b"5\r\n more\r\n", b"0\r\n\r\n"):
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    self.wfile.write(piece)
+                    time.sleep(self.wait / 10)
+            return
         if self.path == "/full":
             self.send_header("Connection", "close")
         self.send_header("Content-Length", "5000")
@@ -58,6 +66,13 @@ def test_a_closed_loop_keeps_every_connection_busy(server):
     assert measured.percentile(0.5) >= 1000 * Handler.wait
     path, body, headers = server.bodies[0]
     assert (path, body, headers["X-One"]) == ("/ok", b"picture", "1")
+
+
+def test_an_answer_in_chunks_is_whole_with_the_last(server):
+    measured = closed_loop(Request.post(f"{server.url}/chunked", b"p", {}), 2, 0.5)
+    assert measured.errors == 0
+    assert len(measured.latencies) >= 4
+    assert min(measured.latencies) >= 1.2 * Handler.wait
 
 
 def test_an_open_loop_sends_as_many_as_it_should_and_counts_from_then(server):
@@ -90,4 +105,5 @@ def test_every_kind_of_picture_is_one_that_is_read():
 def test_a_form_holds_the_picture_many_times():
     request = form("http://127.0.0.1:8000/api/v1/classify", b"picture", 3)
     assert request.message.count(b"\r\n\r\npicture\r\n") == 3
+    assert request.message.count(b'name="image"') == 3
     assert (request.host, request.port) == ("127.0.0.1", 8000)

@@ -1,0 +1,1 @@
+"""What could compute the network, side by side: `make bench-engines`."""

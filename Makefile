@@ -12,7 +12,7 @@ ARCHIVE := model-store/cifar10.mar
 ARCHIVED := $(wildcard model/*.py model/int8.onnx) model/weights.safetensors model/manifest.json \
 	$(wildcard handler/*.py) handler/model-config.yaml
 
-.PHONY: help serve models test test-containers check format translations train evaluate quantize compare bench bench-peers bench-engines archive data clean
+.PHONY: help serve models test test-containers check format translations train evaluate quantize compare bench bench-peers bench-engines bench-long archive data clean
 
 help:
 	@echo "make serve     start the service: page and API on http://127.0.0.1:8000"
@@ -29,6 +29,7 @@ help:
 	@echo "make bench     measure the service beside its limit and beside TorchServe as it comes"
 	@echo "make bench-peers   the same weights behind LitServe, BentoML, Ray Serve and FastAPI, beside the service"
 	@echo "make bench-engines  speed and accuracy of the engines that could compute the network"
+	@echo "make bench-long    ten minutes at 64 connections: errors, and what all processes hold"
 	@echo "make archive   pack $(ARCHIVE)"
 
 serve: $(ARCHIVE)
@@ -78,6 +79,9 @@ bench: $(VENV)/train.stamp $(ARCHIVE)
 
 bench-peers: $(VENV)/train.stamp $(ARCHIVE) $(PEERS)/stamp
 	$(BIN)/python -m benchmarks.peers $(ARGS)
+
+bench-long: $(VENV)/train.stamp $(ARCHIVE)
+	$(BIN)/python -m benchmarks.long $(ARGS)
 
 bench-engines: $(VENV)/train.stamp $(PEERS)/stamp
 	$(BIN)/python -m benchmarks.engines --data $(DATA) $(ARGS)

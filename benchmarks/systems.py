@@ -93,9 +93,10 @@ class Processes:
 
 @dataclass
 class Watch:
-    """Samples the memory of processes while something runs."""
+    """Samples the memory of processes while something runs; `told` is given each sample, seconds and bytes."""
 
     processes: Processes
+    told: Callable[[float, int], None] | None = None
     samples: list[tuple[float, int]] = field(default_factory=list)
 
     def __enter__(self) -> "Watch":
@@ -119,6 +120,8 @@ class Watch:
     def _sample(self) -> None:
         while True:
             self.samples.append((time.monotonic() - self._began, self.processes.memory()))
+            if self.told:
+                self.told(*self.samples[-1])
             if self._stop.wait(SAMPLE_SECONDS):
                 return
 

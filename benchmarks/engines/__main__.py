@@ -72,7 +72,8 @@ class Worker:
 
     def open(self) -> Row:
         """Wait until it has computed once; give its `library`, or why it is `unavailable`."""
-        self.opened = self.opened or self._answer()
+        if not self.opened:
+            self.opened = self._answer()
         return self.opened
 
     def ask(self, **what: Any) -> Row:
@@ -85,7 +86,9 @@ class Worker:
     def _answer(self) -> Row:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        return json.loads(line) if line else {"unavailable": "it broke down"}
+        if not line:
+            self.opened = {"unavailable": "it broke down"}
+        return json.loads(line) if line else self.opened
 
 
 def prepare(folder: Path, data: Path, limit: int | None) -> tuple[Manifest, Labels]:
@@ -156,13 +159,13 @@ def classify(workers: list[Worker], folder: Path, labels: Labels, temperature: f
     return rows
 
 
-def speeds(workers: list[Worker], rounds: int, seconds: float, console: Console) -> dict[str, Row]:
+def speeds(workers: list[Worker], options: argparse.Namespace, console: Console) -> dict[str, Row]:
     """Give the milliseconds of batches by engine, medians of rounds that each go through all engines."""
     took: dict[str, dict[int, list[float]]] = {worker.name: {batch: [] for batch in BATCHES} for worker in workers}
-    for number in range(rounds):
+    for number in range(options.rounds):
         for worker in workers:
             for batch in BATCHES:
-                milliseconds = worker.ask(batch=batch, seconds=seconds)["milliseconds"]
+                milliseconds = worker.ask(batch=batch, seconds=options.seconds)["milliseconds"]
                 took[worker.name][batch].append(milliseconds)
                 said = f"round {number + 1}: {worker.name}, {batch} together: {milliseconds:.2f} ms"
                 console.print(said, highlight=False)
@@ -170,6 +173,47 @@ def speeds(workers: list[Worker], rounds: int, seconds: float, console: Console)
         name: {f"milliseconds_{batch}": round(statistics.median(each), 3) for batch, each in batches.items()}
         for name, batches in took.items()
     }
+
+
+def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Measure what the command line asks for; give the results.
+
+    Raises:
+        WeightsError: the weights are not those that the manifest describes.
+        DataError: there are no test pictures.
+        BenchmarkError: the exact engine cannot compute, or there are no answers of these weights to keep.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        manifest, labels = prepare(folder, options.data, max(BATCHES) if options.speed else options.limit)
+        workers = [Worker(name, folder, stack) for name in KINDS if name == EXACT or name in options.only]
+        if options.speed:
+            before = kept(options.output, manifest.sha256)
+            pictures, rows = before["pictures"], before["rows"]
+        else:
+            pictures, rows = len(labels), classify(workers, folder, labels, manifest.temperature, console)
+        took = speeds([each for each in workers if "unavailable" not in each.open()], options, console)
+    return {
+        "made_by": provenance(),
+        "processor": processor(),
+        "sha256": manifest.sha256,
+        "pictures": pictures,
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+        "rows": [row | took.get(row["name"], {}) for row in rows],
+    }
+
+
+def kept(path: Path, sha256: str) -> dict[str, Any]:
+    """Read results whose answers are of these weights.
+
+    Raises:
+        BenchmarkError: there are none.
+    """
+    before: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    if before.get("sha256") != sha256:
+        raise BenchmarkError(f"{path} has no answers of the served weights; run without --speed first")
+    return before
 
 
 def main() -> None:
@@ -182,30 +226,18 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3, help="speed is measured so often (default: 3)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement (default: 2)")
+    parser.add_argument(
+        "--speed", action="store_true", help="only measure speed; what the results say of answers stays"
+    )
     parser.add_argument("--output", type=Path, default=RESULTS, help="where the results go (default: %(default)s)")
     parser.add_argument("--report", action="store_true", help="only remake the table from the results")
     options = parser.parse_args()
     console = Console(soft_wrap=True)
     if not options.report:
-        with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            try:
-                manifest, labels = prepare(folder, options.data, options.limit)
-                workers = [Worker(name, folder, stack) for name in KINDS if name == EXACT or name in options.only]
-                rows = classify(workers, folder, labels, manifest.temperature, console)
-            except (WeightsError, DataError, BenchmarkError) as error:
-                sys.exit(f"benchmarks.engines: {error}")
-            available = [worker for worker, row in zip(workers, rows, strict=True) if "unavailable" not in row]
-            took = speeds(available, options.rounds, options.seconds, console)
-        results = {
-            "made_by": provenance(),
-            "processor": processor(),
-            "pictures": len(labels),
-            "rounds": options.rounds,
-            "seconds": options.seconds,
-            "rows": [row | took.get(row["name"], {}) for row in rows],
-        }
-        write_json(options.output, results)
+        try:
+            write_json(options.output, measure(options, console))
+        except (WeightsError, DataError, BenchmarkError) as error:
+            sys.exit(f"benchmarks.engines: {error}")
     console.print(f"written {report.write(options.output)}", highlight=False)
 
 

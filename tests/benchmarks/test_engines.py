@@ -1,6 +1,7 @@
 """The comparison of engines: a worker on a small network, what cannot compute, the table."""
 
 import json
+from argparse import Namespace
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from benchmarks.engines import __main__ as engines
 from benchmarks.engines import report
-from benchmarks.engines.__main__ import EXACT, RESULTS, Worker, classify, compared, probabilities, speeds
+from benchmarks.engines.__main__ import EXACT, RESULTS, Worker, classify, compared, kept, probabilities, speeds
 from benchmarks.engines.kinds import BATCHES, FLOAT32, KINDS, SERVED
 from benchmarks.engines.worker import PIXELS
 from benchmarks.systems import BenchmarkError
@@ -57,7 +58,7 @@ def test_engines_are_measured_beside_the_exact_one(folder, monkeypatch, capsys):
     with ExitStack() as stack:
         workers = [Worker(name, folder, stack) for name in names]
         exact, onnx_runtime, unquantised, missing = classify(workers, folder, labels, 1.0, Console())
-        took = speeds(workers[:2], 2, 0.05, Console())
+        took = speeds(workers[:2], Namespace(rounds=2, seconds=0.05), Console())
         family = [worker.process for worker in workers[:3]]
     assert (exact["accuracy"], exact["largest_difference"], exact["same_answers"]) == (1.0, 0.0, 1.0)
     assert exact["library"] == f"torch {torch.__version__}"
@@ -84,6 +85,16 @@ def test_differences_are_of_probabilities():
     other[1, [0, 3]] = 0.05, 0.15
     found = compared(exact, other, np.array([0, 3, 1]))
     assert found == {"accuracy": 0.66667, "same_answers": 0.66667, "largest_difference": 0.05}
+
+
+def test_speed_alone_is_measured_for_answers_of_the_same_weights_only(tmp_path):
+    results = tmp_path / "engines.json"
+    with pytest.raises(BenchmarkError, match="without --speed first"):
+        kept(results, "abc")
+    write_json(results, {"sha256": "abc", "rows": []})
+    assert kept(results, "abc")["rows"] == []
+    with pytest.raises(BenchmarkError, match="without --speed first"):
+        kept(results, "abd")
 
 
 def document():

@@ -9,7 +9,9 @@ _settings = Settings()
 
 wsgi_app = "gateway:create_app()"
 bind = f"{_settings.host}:{_settings.port}"
-worker_class = "gthread"
+worker_class = "gateway.worker.Worker"
+worker_connections = 1000
+sendfile = False  # head and body are sent together (worker.py)
 workers = 1  # the gateway waits for TorchServe nearly all of its time; threads do that well enough
 threads = _settings.threads
 timeout = 60  # seconds until a stuck worker is replaced

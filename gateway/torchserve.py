@@ -22,6 +22,8 @@ from gateway.settings import Settings
 
 MOST_REPLICAS: Final = 100
 """Connections are kept to so many at once."""
+FIRST_SHARE: Final = 0.4
+"""Of the time that an answer may take, the part after which another worker is asked."""
 _STAGE: Final = re.compile(r"([a-z]+);dur=([0-9]+(?:\.[0-9]+)?)")
 
 
@@ -86,13 +88,10 @@ class TorchServe:
         # What requests is built on: its own layer would take a third of the gateway's time for each picture.
         self.pool = urllib3.PoolManager(num_pools=MOST_REPLICAS, maxsize=settings.threads * 2, retries=False)
 
-    def predict(
-        self, image: bytes, request_id: str, *, explain: bool = False, version: str = "", probe: bool = False
-    ) -> Prediction:
+    def predict(self, image: bytes, request_id: str, *, explain: bool = False, version: str = "") -> Prediction:
         """Have one picture classified; with `explain`, its answer has an `explanation` as well.
 
-        The default version of the model answers, or the one that `version` names. A `probe` is left out of the
-        handler's log.
+        The default version of the model answers, or the one that `version` names.
 
         Raises:
             PictureRefused: the picture itself gets no answer.
@@ -100,8 +99,17 @@ class TorchServe:
             ModelTimeout: it did not answer in time.
         """
         what = "explanations" if explain else "predictions"
-        headers = {"X-Request-ID": request_id} | ({"X-Probe": "true"} if probe else {})
-        return self._ask(self._path(what, version), image, headers).prediction()
+        return self._ask(self._path(what, version), image, {"X-Request-ID": request_id}).prediction()
+
+    def probe(self, image: bytes, request_id: str, *, seconds: float) -> Prediction:
+        """Have a picture classified within so many seconds; the handler's log says nothing of it.
+
+        Raises:
+            ModelUnavailable: TorchServe cannot answer now.
+            ModelTimeout: it did not answer in time.
+        """
+        headers = {"X-Request-ID": request_id, "X-Probe": "true"}
+        return self._ask(self._path("predictions"), image, headers, seconds=seconds).prediction()
 
     def predict_together(
         self, images: list[bytes], request_id: str, *, version: str = ""
@@ -144,22 +152,25 @@ class TorchServe:
     def _path(self, what: str, version: str = "") -> str:
         return f"{what}/{self.settings.model_name}" + (f"/{version}" if version else "")
 
-    def _ask(self, what: str, body: bytes, headers: dict[str, str]) -> _Reply:
-        """Ask one replica and, where it fails, once more.
+    def _ask(self, what: str, body: bytes, headers: dict[str, str], *, seconds: float = 0.0) -> _Reply:
+        """Ask one replica and, where it fails, once more, all within `seconds` or what is set for an answer.
 
-        That is safe: a prediction changes nothing. A full queue is no failure, but another replica may have room. Where
-        there is another, the first has half of the time: one whose machine is gone says nothing at all.
+        That is safe: a prediction changes nothing. A full queue is no failure, but another replica may have room. The
+        first has a part of the time only: a machine that is gone, or a worker that hangs, says nothing at all. With an
+        explanation, which takes long, that is told from a busy one by another replica alone.
         """
-        allowed = self.settings.answer_timeout_seconds
+        allowed = seconds or self.settings.answer_timeout_seconds
+        deadline = time.monotonic() + allowed
         replica = self._choose()
+        may_hang = len(self.replicas) > 1 or not what.startswith("explanations")
         try:
-            first = allowed / 2 if len(self.replicas) > 1 else allowed
-            return self._ask_replica(replica, what, body, headers, first)
+            return self._ask_replica(replica, what, body, headers, allowed * FIRST_SHARE if may_hang else allowed)
         except (ModelUnavailable, ModelTimeout) as problem:
             second = self._choose(other_than=replica)
-            if second is replica and isinstance(problem, _QueueFull | ModelTimeout):
+            left = deadline - time.monotonic()
+            if left <= 0 or (second is replica and isinstance(problem, _QueueFull)):
                 raise
-            return self._ask_replica(second, what, body, headers, allowed / 2)
+            return self._ask_replica(second, what, body, headers, left)
 
     def _choose(self, other_than: Replica | None = None) -> Replica:
         try:
@@ -213,7 +224,7 @@ class TorchServe:
         except KeyFileError as error:
             raise ModelUnavailable(str(error)) from error
         headers = headers | {"Authorization": f"Bearer {key}", "Content-Type": "application/octet-stream"}
-        timeout = urllib3.Timeout(connect=settings.connect_timeout_seconds, read=seconds)
+        timeout = urllib3.Timeout(total=seconds, connect=settings.connect_timeout_seconds)
         try:
             return self.pool.request("POST", f"{replica.url}/{what}", body=body, headers=headers, timeout=timeout)
         except ReadTimeoutError as error:

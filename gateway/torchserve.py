@@ -88,10 +88,13 @@ class TorchServe:
         # What requests is built on: its own layer would take a third of the gateway's time for each picture.
         self.pool = urllib3.PoolManager(num_pools=MOST_REPLICAS, maxsize=settings.threads * 2, retries=False)
 
-    def predict(self, image: bytes, request_id: str, *, explain: bool = False, version: str = "") -> Prediction:
+    def predict(
+        self, image: bytes, request_id: str, *, explain: bool = False, version: str = "", until: float | None = None
+    ) -> Prediction:
         """Have one picture classified; with `explain`, its answer has an `explanation` as well.
 
-        The default version of the model answers, or the one that `version` names.
+        The default version of the model answers, or the one that `version` names. `until` is on the monotonic clock;
+        without it the answer may take as long as is set.
 
         Raises:
             PictureRefused: the picture itself gets no answer.
@@ -99,7 +102,9 @@ class TorchServe:
             ModelTimeout: it did not answer in time.
         """
         what = "explanations" if explain else "predictions"
-        return self._ask(self._path(what, version), image, {"X-Request-ID": request_id}).prediction()
+        return self._ask(
+            self._path(what, version), image, {"X-Request-ID": request_id}, self._until(until)
+        ).prediction()
 
     def probe(self, image: bytes, request_id: str, *, seconds: float) -> Prediction:
         """Have a picture classified within so many seconds; the handler's log says nothing of it.
@@ -109,10 +114,10 @@ class TorchServe:
             ModelTimeout: it did not answer in time.
         """
         headers = {"X-Request-ID": request_id, "X-Probe": "true"}
-        return self._ask(self._path("predictions"), image, headers, seconds=seconds).prediction()
+        return self._ask(self._path("predictions"), image, headers, time.monotonic() + seconds).prediction()
 
     def predict_together(
-        self, images: list[bytes], request_id: str, *, version: str = ""
+        self, images: list[bytes], request_id: str, *, version: str = "", until: float | None = None
     ) -> list[Prediction | PictureRefused]:
         """Have several pictures classified by one request, which costs much less than as many; each gets its own.
 
@@ -122,20 +127,22 @@ class TorchServe:
         """
         headers = {"X-Request-ID": request_id, "X-Picture-Lengths": ",".join(str(len(image)) for image in images)}
         try:
-            reply = self._ask(self._path("predictions", version), b"".join(images), headers)
+            reply = self._ask(self._path("predictions", version), b"".join(images), headers, self._until(until))
         except PictureRefused:
             reply = None
         if reply is None or not isinstance(reply.document, list):
             # A version whose handler knows of one picture a request only, as the first ones did.
-            return [self._predict_or_refuse(image, request_id, version) for image in images]
+            return [self._predict_or_refuse(image, request_id, version, until) for image in images]
         return [
             PictureRefused(each) if "status" in each else replace(reply, document=each).prediction()
             for each in reply.document
         ]
 
-    def _predict_or_refuse(self, image: bytes, request_id: str, version: str) -> Prediction | PictureRefused:
+    def _predict_or_refuse(
+        self, image: bytes, request_id: str, version: str, until: float | None
+    ) -> Prediction | PictureRefused:
         try:
-            return self.predict(image, request_id, version=version)
+            return self.predict(image, request_id, version=version, until=until)
         except PictureRefused as refused:
             return refused
 
@@ -147,27 +154,31 @@ class TorchServe:
             ModelTimeout: it did not answer in time.
         """
         headers = {"X-Request-ID": request_id, "X-Model-Manifest": "true"}
-        return self._ask(self._path("predictions"), b"-", headers).prediction()
+        return self._ask(self._path("predictions"), b"-", headers, self._until(None)).prediction()
+
+    def _until(self, until: float | None) -> float:
+        return time.monotonic() + self.settings.answer_timeout_seconds if until is None else until
 
     def _path(self, what: str, version: str = "") -> str:
         return f"{what}/{self.settings.model_name}" + (f"/{version}" if version else "")
 
-    def _ask(self, what: str, body: bytes, headers: dict[str, str], *, seconds: float = 0.0) -> _Reply:
-        """Ask one replica and, where it fails, once more, all within `seconds` or what is set for an answer.
+    def _ask(self, what: str, body: bytes, headers: dict[str, str], until: float) -> _Reply:
+        """Ask one replica and, where it fails, once more, until a moment on the monotonic clock.
 
         That is safe: a prediction changes nothing. A full queue is no failure, but another replica may have room. The
         first has a part of the time only: a machine that is gone, or a worker that hangs, says nothing at all. With an
         explanation, which takes long, that is told from a busy one by another replica alone.
         """
-        allowed = seconds or self.settings.answer_timeout_seconds
-        deadline = time.monotonic() + allowed
+        left = until - time.monotonic()
+        if left <= 0:  # it has waited for a thread all the time
+            raise ModelTimeout(self.settings.answer_timeout_seconds)
         replica = self._choose()
         may_hang = len(self.replicas) > 1 or not what.startswith("explanations")
         try:
-            return self._ask_replica(replica, what, body, headers, allowed * FIRST_SHARE if may_hang else allowed)
+            return self._ask_replica(replica, what, body, headers, left * FIRST_SHARE if may_hang else left)
         except (ModelUnavailable, ModelTimeout) as problem:
             second = self._choose(other_than=replica)
-            left = deadline - time.monotonic()
+            left = until - time.monotonic()
             if left <= 0 or (second is replica and isinstance(problem, _QueueFull)):
                 raise
             return self._ask_replica(second, what, body, headers, left)

@@ -24,6 +24,7 @@ from gunicorn.http import wsgi
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from gateway.deadline import RECEIVED
 from gateway.problems import Problem, respond
 from gateway.request_log import REQUEST_ID
 from gateway.security import set_headers
@@ -35,6 +36,9 @@ READS_AT_ONCE: Final = 16
 LARGEST_HEAD_BYTES: Final = 1 << 16
 SLOWEST_BYTES_PER_SECOND: Final = 16_384
 """A sender who is at least so fast is not cut off, however large the request."""
+
+REQUESTS_HELD: Final = 2
+"""So many of the largest requests may be in memory at once, or many more of the usual size."""
 
 BURST_SECONDS: Final = 3.0
 BURST: Final = 8
@@ -233,6 +237,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.receive_seconds: float = settings.receive_timeout_seconds
         self.most_bytes: int = settings.max_request_bytes
         self.receiving: dict[TConn, Incoming] = {}
+        self.answering: dict[TConn, tuple[int, float]] = {}  # their requests' bytes, and when they were received
         self.read_by_threads: dict[TConn, float] = {}  # their requests' deadlines
         self.lingering: dict[TConn, float] = {}  # until when
         self.surplus: dict[TConn, bytes] = {}  # what came after a request: the next one
@@ -293,7 +298,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         except OSError:
             self._close(conn)
             return False
-        if self.held_bytes > 2 * self.most_bytes:
+        if self.held_bytes > REQUESTS_HELD * self.most_bytes:
             self._turn_away(conn, "overloaded", incoming)
         return False
 
@@ -310,7 +315,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._refuse(conn, incoming)
             return
         del self.receiving[conn]
-        self.held_bytes -= len(incoming.data)
+        self.answering[conn] = len(incoming.data), time.monotonic()
         unreader = conn.parser.unreader
         if incoming.is_for_the_thread:
             unreader.received = memoryview(bytes(incoming.data))
@@ -344,12 +349,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
         """Answer, in a thread; whoever does not take the answer is not waited for without end."""
+        RECEIVED.set(self.answering[conn][1])
         conn.sock.settimeout(self.receive_seconds)
         return super().handle_request(req, conn)
 
     def finish_request(self, conn: TConn, answered: "Future[Any]") -> None:
         """Take a connection back from a thread."""
         self.read_by_threads.pop(conn, None)
+        self.held_bytes -= self.answering.pop(conn)[0]
         unreader = conn.parser.unreader
         unreader.received = memoryview(b"")
         surplus = self.surplus.pop(conn, b"")

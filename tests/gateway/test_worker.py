@@ -1,6 +1,7 @@
 """gunicorn as it serves the gateway, before a stand-in for TorchServe that answers when it is told to."""
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -290,3 +291,30 @@ def test_a_stop_waits_for_what_was_accepted(gateway, torchserve):
     assert [answer(connection)[0] for connection in [*connections, half]] == [200] * (len(connections) + 1)
     gateway.connections.close()
     assert gateway.process.wait(10) == 0
+
+
+def test_uploads_beyond_what_memory_there_is_for_are_turned_away(start, torchserve):
+    gateway = start(GATEWAY_MAX_REQUEST_BYTES="1000000")
+    held = [gateway.connect() for _ in range(3)]
+    for connection in held:
+        connection.sendall(post(bytes(850_000), length=900_000))
+        time.sleep(0.2)
+    assert answer(held.pop())[0] == 503
+    assert gateway.classify().ok
+    for connection in held:
+        connection.sendall(bytes(50_000))
+        assert answer(connection)[0] == 200
+
+
+def test_a_form_needs_no_disk(make_app):
+    form = {"image": (io.BytesIO(bytes(9_000)), "a.jpg")}
+    with make_app().test_request_context("/api/v1/classify", method="POST", data=form) as context:
+        assert isinstance(context.request.files["image"].stream, io.BytesIO)
+
+
+def test_who_waited_for_a_thread_is_answered_in_time_as_well(start, torchserve):
+    gateway = start(GATEWAY_ANSWER_TIMEOUT_SECONDS="2")
+    began = time.monotonic()
+    connections = fill(gateway, torchserve, THREADS + 4 * WAITING)
+    assert {answer(connection)[0] for connection in connections} == {504}
+    assert time.monotonic() - began < 3

@@ -24,6 +24,7 @@ MOST_REPLICAS: Final = 100
 """Connections are kept to so many at once."""
 FIRST_SHARE: Final = 0.4
 """Of the time that an answer may take, the part after which another worker is asked."""
+SHORTEST_SECONDS: Final = 0.001
 _STAGE: Final = re.compile(r"([a-z]+);dur=([0-9]+(?:\.[0-9]+)?)")
 
 
@@ -169,19 +170,19 @@ class TorchServe:
         first has a part of the time only: a machine that is gone, or a worker that hangs, says nothing at all. With an
         explanation, which takes long, that is told from a busy one by another replica alone.
         """
-        left = until - time.monotonic()
-        if left <= 0:  # it has waited for a thread all the time
+        began = time.monotonic()
+        if began >= until:  # it has waited for a thread all the time
             raise ModelTimeout(self.settings.answer_timeout_seconds)
         replica = self._choose()
         may_hang = len(self.replicas) > 1 or not what.startswith("explanations")
         try:
-            return self._ask_replica(replica, what, body, headers, left * FIRST_SHARE if may_hang else left)
+            first_until = began + (until - began) * FIRST_SHARE if may_hang else until
+            return self._ask_replica(replica, what, body, headers, first_until)
         except (ModelUnavailable, ModelTimeout) as problem:
             second = self._choose(other_than=replica)
-            left = until - time.monotonic()
-            if left <= 0 or (second is replica and isinstance(problem, _QueueFull)):
+            if time.monotonic() >= until or (second is replica and isinstance(problem, _QueueFull)):
                 raise
-            return self._ask_replica(second, what, body, headers, left)
+            return self._ask_replica(second, what, body, headers, until)
 
     def _choose(self, other_than: Replica | None = None) -> Replica:
         try:
@@ -189,11 +190,11 @@ class TorchServe:
         except NoReplicaError as error:
             raise ModelUnavailable(str(error)) from error
 
-    def _ask_replica(self, replica: Replica, what: str, body: bytes, headers: dict[str, str], seconds: float) -> _Reply:
+    def _ask_replica(self, replica: Replica, what: str, body: bytes, headers: dict[str, str], until: float) -> _Reply:
         began = time.perf_counter()
         try:
             with self.replicas.waiting_for(replica):
-                response = self._post(replica, what, body, headers, seconds)
+                response = self._post(replica, what, body, headers, until)
         except (ModelUnavailable, ModelTimeout) as problem:
             self.replicas.failed(replica, problem.reason)
             raise
@@ -217,17 +218,17 @@ class TorchServe:
         raise ModelUnavailable(reason)
 
     def _post(
-        self, replica: Replica, what: str, body: bytes, headers: dict[str, str], seconds: float
+        self, replica: Replica, what: str, body: bytes, headers: dict[str, str], until: float
     ) -> urllib3.BaseHTTPResponse:
-        response = self._post_once(replica, what, body, headers, seconds)
+        response = self._post_once(replica, what, body, headers, until)
         if _key_refused(response):
             # TorchServe makes new keys at every start; ours may be an old one.
             replica.key = ""
-            response = self._post_once(replica, what, body, headers, seconds)
+            response = self._post_once(replica, what, body, headers, until)
         return response
 
     def _post_once(
-        self, replica: Replica, what: str, body: bytes, headers: dict[str, str], seconds: float
+        self, replica: Replica, what: str, body: bytes, headers: dict[str, str], until: float
     ) -> urllib3.BaseHTTPResponse:
         settings = self.settings
         try:
@@ -235,6 +236,7 @@ class TorchServe:
         except KeyFileError as error:
             raise ModelUnavailable(str(error)) from error
         headers = headers | {"Authorization": f"Bearer {key}", "Content-Type": "application/octet-stream"}
+        seconds = max(until - time.monotonic(), SHORTEST_SECONDS)
         timeout = urllib3.Timeout(total=seconds, connect=settings.connect_timeout_seconds)
         try:
             return self.pool.request("POST", f"{replica.url}/{what}", body=body, headers=headers, timeout=timeout)

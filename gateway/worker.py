@@ -451,7 +451,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.refusals.report()
 
     def _cap_keepalive(self, deadline: float) -> None:
-        """Stop: what has sent nothing yet is not waited for longer than a kept connection."""
+        """Stop: take what has connected already, nobody else, and wait for none that has sent nothing for long."""
+        for listener in self.sockets:
+            waiting = -1
+            while waiting != self.nr_conns:
+                waiting = self.nr_conns
+                self.accept(listener)  # does nothing where nobody waits
+            listener.close()  # or others would go on to connect, and be cut off at the end
         super()._cap_keepalive(deadline)
         for incoming in self.receiving.values():
             if not incoming.data:

@@ -40,10 +40,10 @@ SLOWEST_BYTES_PER_SECOND: Final = 16_384
 REQUESTS_HELD: Final = 2
 """So many of the largest requests may be in memory at once, or many more of the usual size."""
 
-BURST_SECONDS: Final = 3.0
-BURST: Final = 8
-"""For `BURST_SECONDS` after there was last a free thread, so many times more requests may wait: a burst, or a worker
-that is being replaced, passes; in a crowd that stays, everyone would wait long."""
+BURST_SECONDS: Final = 2.0
+BURST_WAIT_SECONDS: Final = 0.5
+"""For `BURST_SECONDS` after there was last a free thread, more than the usual number may wait, if none has waited for
+longer than this: a burst, or a worker that is being replaced, passes. In a crowd that stays, everyone would wait."""
 
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*(?=\r\n)", re.IGNORECASE)
 _CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
@@ -243,6 +243,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.surplus: dict[TConn, bytes] = {}  # what came after a request: the next one
         self.held_bytes = 0
         self.posts = 0  # that threads have, or that wait for one
+        self.waiting: dict[TConn, float] = {}  # since when, those that no thread has begun with
         self.had_room = time.monotonic()
         self.others = ThreadPoolExecutor(self.threads)
         wsgi.Response = WholeResponse
@@ -254,10 +255,31 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.refusals = Refusals(self.wsgi)
 
     def accept(self, listener: Any) -> None:
-        """Take a connection; of as many as there may be, the oldest that has sent no whole request makes room."""
-        if self.nr_conns >= self.worker_connections - 1 and self.receiving:
-            self._close(next(iter(self.receiving)))
+        """Take a connection; of as many as there may be, one that is idle or has sent no whole request makes room."""
+        if self.nr_conns >= self.worker_connections - 1:
+            if self.keepalived_conns:
+                self._end_keepalive()
+            elif self.receiving:
+                self._close(next(iter(self.receiving)))
         super().accept(listener)
+
+    def murder_keepalived(self, force: bool = False) -> None:
+        """End what has been idle for long, but not where the next request has just come."""
+        if force:
+            super().murder_keepalived(force)
+        while self.keepalived_conns and self.keepalived_conns[0].timeout <= time.monotonic():
+            self._end_keepalive()
+
+    def _end_keepalive(self) -> None:
+        """End the connection that was idle first, or receive what it sends."""
+        conn = self.keepalived_conns[0]
+        try:
+            conn.sock.recv(1, socket.MSG_PEEK)
+        except OSError:  # there is nothing, or no connection any more
+            self.keepalived_conns.popleft()
+            self._close(conn)
+        else:
+            self.on_client_socket_readable(conn, conn.sock)
 
     def enqueue_req(self, conn: TConn) -> None:
         """Begin to receive a request."""
@@ -325,6 +347,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             if len(incoming.data) > incoming.whole_bytes:
                 self.surplus[conn] = bytes(incoming.data[incoming.whole_bytes :])
         self.posts += is_post
+        if is_post:
+            self.waiting[conn] = time.monotonic()
         done = self._done_post if is_post else self._done
         (self.tpool if is_post else self.others).submit(self.handle, conn).add_done_callback(partial(done, conn))
 
@@ -343,9 +367,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         now = time.monotonic()
         if self.posts < self.threads:
             self.had_room = now
+        if self.posts < self.threads + self.most_waiting:
             return False
-        may_wait = self.most_waiting * (BURST if now - self.had_room < BURST_SECONDS else 1)
-        return self.posts >= self.threads + may_wait
+        waits = now - min(list(self.waiting.values()), default=now)
+        return now - self.had_room > BURST_SECONDS or waits > BURST_WAIT_SECONDS
+
+    def handle(self, conn: TConn) -> Any:
+        """Begin with a request, in a thread."""
+        self.waiting.pop(conn, None)
+        return super().handle(conn)
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
         """Answer, in a thread; whoever does not take the answer is not waited for without end."""

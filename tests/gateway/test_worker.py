@@ -217,7 +217,7 @@ def test_a_head_request_and_a_picture_of_the_page_are_whole(gateway):
 
 def test_a_crowd_that_stays_is_turned_away_at_once_and_the_rest_is_answered(gateway, torchserve):
     connections = fill(gateway, torchserve, THREADS + WAITING)
-    time.sleep(3.5)  # longer than what passes for a burst
+    time.sleep(2.5)  # longer than what passes for a burst
     began = time.monotonic()
     response = gateway.classify(headers={"X-Request-ID": "one-too-many"})
     assert time.monotonic() - began < 0.5
@@ -250,7 +250,7 @@ def test_a_burst_is_answered(gateway, torchserve):
 
 def test_a_person_is_turned_away_in_words_of_their_language(gateway, torchserve):
     fill(gateway, torchserve, THREADS + WAITING)
-    time.sleep(3.5)
+    time.sleep(2.5)
     form = {"image": ("picture.jpg", PICTURE)}
     headers = {"Accept": "text/html", "Accept-Language": "uk-UA,uk;q=0.9"}
     response = requests.post(gateway.url, files=form, headers=headers, timeout=5)
@@ -262,7 +262,7 @@ def test_a_person_is_turned_away_in_words_of_their_language(gateway, torchserve)
 
 def test_a_connection_refused_once_is_answered_later(gateway, torchserve):
     fill(gateway, torchserve, THREADS + WAITING)
-    time.sleep(3.5)
+    time.sleep(2.5)
     with gateway.connect() as connection:
         connection.sendall(post() + post())
         assert [answer(connection)[0] for _ in range(2)] == [503, 503]
@@ -280,7 +280,7 @@ def test_as_many_connections_as_there_may_be_shut_nobody_out(start):
 
 
 def test_a_stop_waits_for_what_was_accepted(gateway, torchserve):
-    connections = fill(gateway, torchserve, THREADS + WAITING)
+    connections = fill(gateway, torchserve, THREADS + WAITING - 1)
     half = gateway.connect()
     half.sendall(post()[:-5])
     time.sleep(0.2)
@@ -318,3 +318,19 @@ def test_who_waited_for_a_thread_is_answered_in_time_as_well(start, torchserve):
     connections = fill(gateway, torchserve, THREADS + 4 * WAITING)
     assert {answer(connection)[0] for connection in connections} == {504}
     assert time.monotonic() - began < 3
+
+
+def test_a_request_that_comes_when_its_connection_was_to_end_is_answered(start):
+    gateway = start()
+    with gateway.connect() as connection:
+        connection.sendall(post())
+        assert answer(connection)[0] == 200
+        os.kill(gateway.process.pid, signal.SIGTERM)  # kept connections now have two seconds
+        for _ in range(3):
+            connection.sendall(post())
+            received = answer(connection)
+            assert received[0] == 200
+            if received[1]["Connection"] == "close":
+                break
+        else:
+            pytest.fail("the connection goes on although the gateway stops")

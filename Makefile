@@ -12,7 +12,7 @@ ARCHIVE := model-store/cifar10.mar
 ARCHIVED := $(wildcard model/*.py model/int8.onnx) model/weights.safetensors model/manifest.json \
 	$(wildcard handler/*.py) handler/model-config.yaml
 
-.PHONY: help serve models test test-containers check format translations train evaluate quantize compare bench bench-peers bench-engines bench-long archive data clean
+.PHONY: help serve models test test-containers check format translations train evaluate quantize compare bench bench-peers bench-engines bench-long chaos soak archive data clean
 
 help:
 	@echo "make serve     start the service: page and API on http://127.0.0.1:8000"
@@ -30,6 +30,8 @@ help:
 	@echo "make bench-peers   the same weights behind LitServe, BentoML, Ray Serve and FastAPI, beside the service"
 	@echo "make bench-engines  speed and accuracy of the engines that could compute the network"
 	@echo "make bench-long    ten minutes at 64 connections: errors, and what all processes hold"
+	@echo "make chaos     break, overload and stop a running service of its own, and report what became of requests"
+	@echo "make soak      a million requests, and what the service's processes hold meanwhile; ARGS=--help for fewer"
 	@echo "make archive   pack $(ARCHIVE)"
 
 serve: $(ARCHIVE)
@@ -85,6 +87,9 @@ bench-long: $(VENV)/train.stamp $(ARCHIVE)
 
 bench-engines: $(VENV)/train.stamp $(PEERS)/stamp
 	$(BIN)/python -m benchmarks.engines --data $(DATA) $(ARGS)
+
+chaos soak: $(VENV)/train.stamp $(ARCHIVE)
+	$(BIN)/python -m resilience $@ $(ARGS)
 
 archive: $(ARCHIVE)
 

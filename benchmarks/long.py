@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 from pathlib import Path
 from typing import Any, Final
 
@@ -102,6 +103,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS, help="where the results go (default: %(default)s)")
     parser.add_argument("--report", action="store_true", help="only remake the table from the results")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started ends
     console = Console(soft_wrap=True)
     if not options.report:
         try:

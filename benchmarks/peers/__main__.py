@@ -4,6 +4,7 @@ Every round starts one after the other, checks its answer, measures it and stops
 """
 
 import argparse
+import signal
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,15 +60,15 @@ class Comparison(Rounds):
         best = max(self.values["closed", system.name, str(each)][-1]["rate"] for each in CONNECTIONS)
         self.open(("open", system.name), system, request, OPEN_SHARE * best)
 
-    def results(self) -> dict[str, Any]:
-        """Give everything for the report."""
+    def results(self, rounds: int) -> dict[str, Any]:
+        """Give everything of so many rounds for the report."""
         return {
             "made_by": provenance(),
             "cores": psutil.cpu_count(),
             "processor": processor(),
             "engine": self.engine,
             "versions": self.versions,
-            "rounds": self.rounds,
+            "rounds": rounds,
             "seconds": self.seconds,
             "values": self.medians(),
         }
@@ -81,6 +82,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS, help="where the results go (default: %(default)s)")
     parser.add_argument("--report", action="store_true", help="only remake table and plot from the results")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started ends
     console = Console()
     if not options.report:
         try:
@@ -88,9 +90,9 @@ def main() -> None:
             for number in range(options.rounds):
                 console.rule(f"round {number + 1} of {options.rounds}")
                 comparison.round()
+                write_json(options.output, comparison.results(number + 1))  # an interrupted run has its rounds
         except (BenchmarkError, UnavailableError) as error:
             raise SystemExit(f"benchmarks.peers: {error}") from error
-        write_json(options.output, comparison.results())
     for path in report.write(options.output):
         console.print(f"written {path}", highlight=False)
 

@@ -140,3 +140,17 @@ def test_the_committed_results_are_of_every_engine_and_all_test_pictures():
     results = json.loads(RESULTS.read_text())
     assert [row["name"] for row in results["rows"]] == list(KINDS)
     assert results["pictures"] == 10_000
+
+
+def test_the_readme_states_the_committed_results():
+    results = report.Engines(json.loads(RESULTS.read_text()))
+    readme = " ".join((RESULTS.parent.parent / "README.md").read_text().split())
+    rates = {name: f"{results.rate(name, 8):,.0f}" for name in results.rows}
+    accuracy = {name: f"{results.rows[name]['accuracy']:.2%}" for name in results.rows}
+    fastest = "OpenVINO, int8, the rest in bfloat16"
+    for words in (
+        f"this one computes {rates[SERVED]} a second where torch computes {rates[EXACT]} in float32",
+        f"gets {accuracy[SERVED]} of the test pictures right where torch gets {accuracy[EXACT]}",
+        f"OpenVINO computes {rates['OpenVINO, int8']} from the same file, {rates[fastest]} with the float32 layers",
+    ):
+        assert words in readme

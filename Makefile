@@ -22,7 +22,7 @@ help:
 	@echo "make translations  find new texts for gateway/translations/*/LC_MESSAGES/messages.po, and compile those files"
 	@echo "make data      show what CIFAR-10 is (downloads it into DATA=$(DATA) if it is not there)"
 	@echo "make train     train a network anew, RECIPE=compact, served or reference; ARGS=--help lists the settings"
-	@echo "make evaluate  measure the served weights and redraw the plots"
+	@echo "make evaluate  measure the served weights and redraw the plots; ARGS=--help for photographs and corruptions"
 	@echo "make quantize  make the 8-bit network of the served weights, which answers several times as fast"
 	@echo "make compare   remake table and plots of the networks side by side; ARGS=--plan, --train or --help"
 	@echo "make bench     measure the service beside its limit and beside TorchServe as it comes"

@@ -11,7 +11,8 @@ ARCHIVE := model-store/cifar10.mar
 ARCHIVED := $(wildcard model/*.py model/int8.onnx) model/weights.safetensors model/manifest.json \
 	$(wildcard handler/*.py) handler/model-config.yaml
 
-.PHONY: help serve models test test-containers fuzz check locks audit format translations train evaluate quantize compare bench archive data clean
+.PHONY: help serve models test test-containers fuzz check locks audit format translations train evaluate quantize compare \
+	bench chaos soak archive data clean
 
 help:
 	@echo "make serve     start the service: page and API on http://127.0.0.1:8000"
@@ -28,6 +29,8 @@ help:
 	@echo "make quantize  make the 8-bit network of the served weights, which answers several times as fast"
 	@echo "make compare   remake table and plots of the networks side by side; ARGS=--plan, --train or --help"
 	@echo "make bench     measure the service beside its limit and beside TorchServe as it comes"
+	@echo "make chaos     break, overload and stop a running service of its own, and report what became of requests"
+	@echo "make soak      a million requests, and what the service's processes hold meanwhile; ARGS=--help for fewer"
 	@echo "make archive   pack $(ARCHIVE)"
 
 serve: $(ARCHIVE)
@@ -83,6 +86,9 @@ compare: $(VENV)/train.stamp
 
 bench: $(VENV)/train.stamp $(ARCHIVE)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+chaos soak: $(VENV)/train.stamp $(ARCHIVE)
+	$(BIN)/python -m resilience $@ $(ARGS)
 
 archive: $(ARCHIVE)
 

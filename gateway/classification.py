@@ -9,6 +9,7 @@ from typing import Final, cast
 
 from flask import current_app
 
+from gateway.deadline import deadline
 from gateway.metrics import Metrics
 from gateway.problems import Problem
 from gateway.settings import Settings
@@ -30,7 +31,13 @@ def classify_all(uploads: list[Upload], request_id: str) -> list[Outcome]:
     """
     settings = cast(Settings, current_app.extensions["settings"])
     groups = _groups(uploads, settings.max_image_bytes)
-    ask = partial(_ask, _torchserve(), request_id=request_id, most_bytes=settings.max_image_bytes)
+    ask = partial(
+        _ask,
+        _torchserve(),
+        request_id=request_id,
+        most_bytes=settings.max_image_bytes,
+        until=deadline(settings.answer_timeout_seconds),
+    )
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) if len(groups) > 1 else nullcontext() as pool:
         each = pool.map if pool else map
         outcomes = list(chain.from_iterable(each(ask, groups)))
@@ -46,7 +53,8 @@ def explained(upload: Upload, request_id: str) -> Outcome:
     settings = cast(Settings, current_app.extensions["settings"])
     try:
         _check_size(upload, settings.max_image_bytes)
-        outcome: Outcome = _torchserve().predict(upload.data, request_id, explain=True)
+        until = deadline(settings.answer_timeout_seconds)
+        outcome: Outcome = _torchserve().predict(upload.data, request_id, explain=True, until=until)
     except Problem as problem:
         outcome = problem
     _count([outcome])
@@ -65,13 +73,14 @@ def _groups(uploads: list[Upload], most_bytes: int) -> list[list[Upload]]:
 
 
 def _ask(
-    torchserve: TorchServe, group: list[Upload], *, request_id: str, most_bytes: int, version: str = ""
+    torchserve: TorchServe, group: list[Upload], *, request_id: str, most_bytes: int, until: float, version: str = ""
 ) -> Sequence[Outcome]:
     try:
         if len(group) > 1:
-            return torchserve.predict_together([upload.data for upload in group], request_id, version=version)
+            pictures = [upload.data for upload in group]
+            return torchserve.predict_together(pictures, request_id, version=version, until=until)
         _check_size(group[0], most_bytes)
-        return [torchserve.predict(group[0].data, request_id, version=version)]
+        return [torchserve.predict(group[0].data, request_id, version=version, until=until)]
     except Problem as problem:
         return [problem] * len(group)
 

@@ -42,6 +42,8 @@ class TorchServeStandIn(ThreadingHTTPServer):
         self.versions = []  # versions to name next where none is asked for; then 7
         self.is_old = False  # as a version whose handler knows of one picture a request only
         self.silent = threading.Event()  # set: no answer until cleared
+        self.open = threading.Event()  # cleared: answers wait until it is set
+        self.open.set()
 
 
 def parts(body, lengths):
@@ -59,6 +61,7 @@ class Answering(BaseHTTPRequestHandler):
         server = self.server
         server.seen.append((self.headers["Authorization"], self.headers["X-Request-ID"], body))
         server.paths.append(self.path)
+        server.open.wait(30)
         if server.silent.is_set():
             self.close_connection = True
             return None

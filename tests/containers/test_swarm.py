@@ -1,6 +1,7 @@
 """The stack that Docker Swarm runs: whole services side by side, replaced when they end."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,11 @@ def replicas(images):
     is_ours = run("docker", "info", "--format", "{{.Swarm.LocalNodeState}}").strip() == "inactive"
     if is_ours:
         run("docker", "swarm", "init", "--advertise-addr", "127.0.0.1")
-    settings = {"VERSION": TAG, "REPLICAS": str(REPLICAS), "GATEWAY_PORT": str(free_ports()["GATEWAY_PORT"])}
+    settings: dict[str, Any] = {
+        "VERSION": TAG,
+        "REPLICAS": str(REPLICAS),
+        "GATEWAY_PORT": str(free_ports()["GATEWAY_PORT"]),
+    }
     try:
         run("docker", "stack", "deploy", "--compose-file", "deploy/swarm/stack.yml", NAME, **settings)
         eventually(lambda: len(healthy()) == REPLICAS, 180)

@@ -44,6 +44,11 @@ class Metrics:
             buckets=SECONDS,
             registry=self.registry,
         )
+        self.in_progress = Gauge(
+            "gateway_posts_in_progress",
+            "POSTs that are being answered or wait for a thread; worker.py knows.",
+            registry=self.registry,
+        )
         self.stages = Histogram(
             "gateway_stage_seconds",
             "Time of an answered picture by what it went into; queue is the wait for a worker and the way to it.",

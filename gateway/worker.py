@@ -252,6 +252,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Load the application."""
         super().load_wsgi()
         self.refusals = Refusals(self.wsgi)
+        self.wsgi.extensions["metrics"].in_progress.set_function(lambda: self.posts)
 
     def accept(self, listener: Any) -> None:
         """Take a connection; of as many as there may be, one that is idle or has sent no whole request makes room."""

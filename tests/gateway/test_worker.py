@@ -103,8 +103,8 @@ def fill(gateway, torchserve, count):
     connections = [gateway.connect() for _ in range(count)]
     for connection in connections:
         connection.sendall(post())
-    eventually(lambda: len(torchserve.seen) >= min(count, THREADS), 10)
-    time.sleep(0.2)  # until those that wait have been received as well
+    in_progress = f"gateway_posts_in_progress {count}.0"
+    eventually(lambda: in_progress in requests.get(f"{gateway.url}/metrics", timeout=5).text, 10)
     return connections
 
 

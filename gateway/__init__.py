@@ -13,6 +13,7 @@ from gateway import (
     request_log,
     schemas,
     security,
+    status,
     words,
 )
 from gateway.settings import Settings
@@ -46,4 +47,5 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     app.register_api(health.blueprint)
     app.register_blueprint(documentation.blueprint)
     app.register_blueprint(page.blueprint)
+    status.init_app(app)
     return app

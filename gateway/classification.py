@@ -86,6 +86,8 @@ def _count(outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
         if isinstance(outcome, Problem):
             metrics.count_problem(outcome.kind)
+            if len(outcomes) > 1:  # a single one becomes the request's own
+                metrics.recent.count_problem(outcome.kind)
         else:
             metrics.count_answer(outcome)
 

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MEGABYTE = 1_000_000
+SHORTEST_TOKEN = 16
 
 
 class Settings(BaseSettings):
@@ -42,6 +43,19 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="origins whose pages may call the API, separated by commas; `*` for all"
     )
+
+    status_token: str = Field(
+        "",
+        repr=False,
+        description="token that opens /status to other machines, 16 characters or more; empty for this machine only",
+    )
+
+    @field_validator("status_token")
+    @classmethod
+    def _check_status_token(cls, value: str) -> str:
+        if value and len(value) < SHORTEST_TOKEN:
+            raise ValueError(f"a token of {SHORTEST_TOKEN} characters or more cannot be guessed; this one is shorter")
+        return value
 
     @field_validator("cors_origins", "torchserve_url", mode="before")
     @classmethod

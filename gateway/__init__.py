@@ -4,6 +4,7 @@ from flask_openapi3 import OpenAPI
 
 from gateway import (
     api,
+    classification,
     documentation,
     health,
     languages,
@@ -39,6 +40,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     # The last one registered sees a response first: the log line comes after every header is set.
     request_log.init_app(app)
     metrics.init_app(app)
+    classification.init_app(app, settings)
     languages.init_app(app)
     security.init_app(app, settings)
     problems.init_app(app)

@@ -105,8 +105,8 @@ class Metrics:
             if ":" not in kind:  # another wording of a kind that is there
                 self.problems.labels(kind)
 
-    def count_answer(self, prediction: Prediction) -> None:
-        """Count a picture that was answered."""
+    def count_answer(self, prediction: Prediction, *, is_default: bool = True) -> None:
+        """Count a picture that was answered, by the default version or by one on trial."""
         answer = prediction.answer
         self.predictions.labels(answer["label"], str(answer["in_scope"]).lower()).inc()
         self.scores.observe(answer["score"])
@@ -114,7 +114,8 @@ class Metrics:
             if stage in prediction.stages:
                 self.stages.labels(stage).observe(prediction.stages[stage])
         self.recent.count_answer(answer["label"], answer["score"], in_scope=answer["in_scope"])
-        self.answered_last = prediction
+        if is_default:
+            self.answered_last = prediction
 
     def count_problem(self, kind: str) -> None:
         """Count a picture that was not."""

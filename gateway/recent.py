@@ -47,12 +47,7 @@ class Slot:
 
     def seconds(self, quantile: float) -> float | None:
         """Give the time that this share of the requests did not exceed."""
-        left = quantile * self.times.total()
-        for each in sorted(self.times):
-            left -= self.times[each]
-            if left <= 0:
-                return math.exp((each + 0.5) * _STEP)
-        return None
+        return quantile_of(self.times, quantile)
 
 
 @dataclass(frozen=True)
@@ -78,7 +73,7 @@ class Recent:
             slot = self._now()
             slot.requests += 1
             slot.failures += status >= 500
-            slot.times[math.floor(math.log(max(seconds, 1e-6)) / _STEP)] += 1
+            slot.times[bin_of(seconds)] += 1
 
     def count_problem(self, kind: str) -> None:
         """Count a picture or a request that got no answer."""
@@ -107,6 +102,21 @@ class Recent:
             while self._slots[0].number <= number - SLOTS:
                 self._slots.popleft()
         return self._slots[-1]
+
+
+def bin_of(seconds: float) -> int:
+    """Give the bin that a time is counted in."""
+    return math.floor(math.log(max(seconds, 1e-6)) / _STEP)
+
+
+def quantile_of(times: Counter[int], quantile: float) -> float | None:
+    """Give the seconds that this share of the times did not exceed; None where there are none."""
+    left = quantile * times.total()
+    for each in sorted(times):
+        left -= times[each]
+        if left <= 0:
+            return math.exp((each + 0.5) * _STEP)
+    return None
 
 
 def total(slots: Sequence[Slot]) -> Slot:

@@ -1,5 +1,6 @@
 """Everything about the gateway that an operator may set: environment variables `GATEWAY_…`, read once at the start."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -49,6 +50,16 @@ class Settings(BaseSettings):
         repr=False,
         description="token that opens /status to other machines, 16 characters or more; empty for this machine only",
     )
+
+    trial_file: str = Field(
+        "",
+        description="where `make models` says which version is on trial; empty for `trial.json` in `TS_MODEL_STORE`",
+    )
+
+    @property
+    def trial_path(self) -> Path:
+        """The file with the trial."""
+        return Path(self.trial_file or Path(os.environ.get("TS_MODEL_STORE", "model-store")) / "trial.json")
 
     @field_validator("status_token")
     @classmethod

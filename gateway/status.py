@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, Flask, Response, current_app, jsonify, render_template, request
 
+from gateway.evidence import Evidence
 from gateway.health import probe
 from gateway.metrics import Metrics
 from gateway.problems import KINDS, Problem
@@ -22,6 +23,7 @@ from gateway.replicas import Replica
 from gateway.settings import Settings
 from gateway.timelines import Timeline, timeline
 from gateway.torchserve import TorchServe
+from gateway.trial import Trials
 
 blueprint = Blueprint("status", __name__)
 
@@ -134,6 +136,7 @@ def state(slots: list[Slot]) -> dict[str, Any]:
         if expectation
         else None,
         "drift": asdict(drifted) if drifted else None,
+        "trial": _trial(),
     }
 
 
@@ -187,6 +190,11 @@ def _replica(replica: Replica) -> dict[str, Any]:
         "left_out_seconds": round(out, 1),
         "waiting": replica.waiting,
     }
+
+
+def _trial() -> dict[str, Any] | None:
+    trials = cast(Trials, current_app.extensions["trials"])
+    return cast(Evidence, current_app.extensions["evidence"]).document(trials.current())
 
 
 def _milliseconds(seconds: float | None) -> float | None:

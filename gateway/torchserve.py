@@ -87,12 +87,19 @@ class TorchServe:
         self.pool = urllib3.PoolManager(num_pools=MOST_REPLICAS, maxsize=settings.threads * 2, retries=False)
 
     def predict(
-        self, image: bytes, request_id: str, *, explain: bool = False, version: str = "", probe: bool = False
+        self,
+        image: bytes,
+        request_id: str,
+        *,
+        explain: bool = False,
+        version: str = "",
+        probe: bool = False,
+        once: bool = False,
     ) -> Prediction:
         """Have one picture classified; with `explain`, its answer has an `explanation` as well.
 
         The default version of the model answers, or the one that `version` names. A `probe` is left out of the
-        handler's log.
+        handler's log. `once` is for what nobody waits for or what can be had elsewhere: see `_ask`.
 
         Raises:
             PictureRefused: the picture itself gets no answer.
@@ -101,10 +108,10 @@ class TorchServe:
         """
         what = "explanations" if explain else "predictions"
         headers = {"X-Request-ID": request_id} | ({"X-Probe": "true"} if probe else {})
-        return self._ask(self._path(what, version), image, headers).prediction()
+        return self._ask(self._path(what, version), image, headers, once=once).prediction()
 
     def predict_together(
-        self, images: list[bytes], request_id: str, *, version: str = ""
+        self, images: list[bytes], request_id: str, *, version: str = "", once: bool = False
     ) -> list[Prediction | PictureRefused]:
         """Have several pictures classified by one request, which costs much less than as many; each gets its own.
 
@@ -114,20 +121,22 @@ class TorchServe:
         """
         headers = {"X-Request-ID": request_id, "X-Picture-Lengths": ",".join(str(len(image)) for image in images)}
         try:
-            reply = self._ask(self._path("predictions", version), b"".join(images), headers)
+            reply = self._ask(self._path("predictions", version), b"".join(images), headers, once=once)
         except PictureRefused:
             reply = None
         if reply is None or not isinstance(reply.document, list):
             # A version whose handler knows of one picture a request only, as the first ones did.
-            return [self._predict_or_refuse(image, request_id, version) for image in images]
+            return [self._predict_or_refuse(image, request_id, version, once) for image in images]
         return [
             PictureRefused(each) if "status" in each else replace(reply, document=each).prediction()
             for each in reply.document
         ]
 
-    def _predict_or_refuse(self, image: bytes, request_id: str, version: str) -> Prediction | PictureRefused:
+    def _predict_or_refuse(
+        self, image: bytes, request_id: str, version: str, once: bool
+    ) -> Prediction | PictureRefused:
         try:
-            return self.predict(image, request_id, version=version)
+            return self.predict(image, request_id, version=version, once=once)
         except PictureRefused as refused:
             return refused
 
@@ -144,14 +153,19 @@ class TorchServe:
     def _path(self, what: str, version: str = "") -> str:
         return f"{what}/{self.settings.model_name}" + (f"/{version}" if version else "")
 
-    def _ask(self, what: str, body: bytes, headers: dict[str, str]) -> _Reply:
+    def _ask(self, what: str, body: bytes, headers: dict[str, str], *, once: bool = False) -> _Reply:
         """Ask one replica and, where it fails, once more.
 
         That is safe: a prediction changes nothing. A full queue is no failure, but another replica may have room. Where
         there is another, the first has half of the time: one whose machine is gone says nothing at all.
+
+        With `once` it has half of the time as well, is not asked again, and a failure is not held against the replica:
+        it may be the version's.
         """
         allowed = self.settings.answer_timeout_seconds
         replica = self._choose()
+        if once:
+            return self._ask_replica(replica, what, body, headers, allowed / 2, is_held_against=False)
         try:
             first = allowed / 2 if len(self.replicas) > 1 else allowed
             return self._ask_replica(replica, what, body, headers, first)
@@ -167,13 +181,23 @@ class TorchServe:
         except NoReplicaError as error:
             raise ModelUnavailable(str(error)) from error
 
-    def _ask_replica(self, replica: Replica, what: str, body: bytes, headers: dict[str, str], seconds: float) -> _Reply:
+    def _ask_replica(
+        self,
+        replica: Replica,
+        what: str,
+        body: bytes,
+        headers: dict[str, str],
+        seconds: float,
+        *,
+        is_held_against: bool = True,
+    ) -> _Reply:
         began = time.perf_counter()
         try:
             with self.replicas.waiting_for(replica):
                 response = self._post(replica, what, body, headers, seconds)
         except (ModelUnavailable, ModelTimeout) as problem:
-            self.replicas.failed(replica, problem.reason)
+            if is_held_against:
+                self.replicas.failed(replica, problem.reason)
             raise
         if response.status == 200:
             self.replicas.answered(replica)
@@ -191,7 +215,8 @@ class TorchServe:
         reason = "the key is refused" if _key_refused(response) else f"TorchServe answered {response.status}"
         if response.status == 503:
             raise _QueueFull(reason)
-        self.replicas.failed(replica, reason)
+        if is_held_against:
+            self.replicas.failed(replica, reason)
         raise ModelUnavailable(reason)
 
     def _post(

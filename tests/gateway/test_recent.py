@@ -63,6 +63,7 @@ def test_drift_is_how_far_answers_are_from_validation(recent):
     recent.count_answer("cat", 0.6, in_scope=False)
     recent.count_answer("ship", 0.8, in_scope=True)
     drifted = drift(total(recent.slots()), expectation)
+    assert drifted
     assert drifted.labels == pytest.approx(0.5)
     assert drifted.score == pytest.approx(-0.2)
     assert drifted.out_of_scope == pytest.approx(0.4)

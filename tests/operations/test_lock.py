@@ -22,6 +22,7 @@ with held(Path(sys.argv[1]), "promote"):
 @pytest.fixture
 def holder(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
     assert process.stdout.readline() == "held\n"
     yield process
     process.kill()

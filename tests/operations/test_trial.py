@@ -144,6 +144,7 @@ def test_two_operators(trial, operated):
     command = [sys.executable, "-c", script, operated.run_folder]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as first:
         try:
+            assert first.stdout
             assert first.stdout.readline() == "held\n"
             refused = trial("scale", 2, "--json")
             assert refused.code == 1

@@ -11,7 +11,7 @@ ARCHIVE := model-store/cifar10.mar
 ARCHIVED := $(wildcard model/*.py model/int8.onnx) model/weights.safetensors model/manifest.json \
 	$(wildcard handler/*.py) handler/model-config.yaml
 
-.PHONY: help serve models test test-containers check format translations train evaluate quantize compare bench archive data clean
+.PHONY: help serve models test test-containers check format translations train evaluate quantize compare bench chaos soak archive data clean
 
 help:
 	@echo "make serve     start the service: page and API on http://127.0.0.1:8000"
@@ -22,10 +22,12 @@ help:
 	@echo "make translations  find new texts for gateway/translations/*/LC_MESSAGES/messages.po, and compile those files"
 	@echo "make data      show what CIFAR-10 is (downloads it into DATA=$(DATA) if it is not there)"
 	@echo "make train     train a network anew, RECIPE=compact, served or reference; ARGS=--help lists the settings"
-	@echo "make evaluate  measure the served weights and redraw the plots"
+	@echo "make evaluate  measure the served weights and redraw the plots; ARGS=--help for photographs and corruptions"
 	@echo "make quantize  make the 8-bit network of the served weights, which answers several times as fast"
 	@echo "make compare   remake table and plots of the networks side by side; ARGS=--plan, --train or --help"
 	@echo "make bench     measure the service beside its limit and beside TorchServe as it comes"
+	@echo "make chaos     break, overload and stop a running service of its own, and report what became of requests"
+	@echo "make soak      a million requests, and what the service's processes hold meanwhile; ARGS=--help for fewer"
 	@echo "make archive   pack $(ARCHIVE)"
 
 serve: $(ARCHIVE)
@@ -72,6 +74,9 @@ compare: $(VENV)/train.stamp
 
 bench: $(VENV)/train.stamp $(ARCHIVE)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+chaos soak: $(VENV)/train.stamp $(ARCHIVE)
+	$(BIN)/python -m resilience $@ $(ARGS)
 
 archive: $(ARCHIVE)
 

@@ -4,10 +4,12 @@ It shares the cores with what it measures, so it does as little as it can.
 """
 
 import random
+import select
 import selectors
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
@@ -53,6 +55,22 @@ class Measured:
         return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a request: `sent` on the performance counter, `seconds` until its answer was whole.
+
+    `status` is 0 where the connection broke before, -1 where there was none to be had; then there is no `message`.
+    """
+
+    sent: float
+    seconds: float
+    status: int
+    message: bytes
+
+
+Note = Callable[[Outcome], None]
+
+
 class _Connection:
     """One connection with at most one request under way."""
 
@@ -65,11 +83,11 @@ class _Connection:
 
     def send(self, began: float) -> None:
         """Send the request; `began` is when its sender wanted to."""
+        self.began = began
         if self.socket is None:
             self.socket = socket.create_connection((self.request.host, self.request.port), TIMEOUT_SECONDS)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.selector.register(self.socket, selectors.EVENT_READ, self)
-        self.began = began
         self.is_busy = True
         self.received = bytearray()
         self.wanted = 0
@@ -106,6 +124,14 @@ class _Connection:
             self.close()
         return status
 
+    def close_if_stale(self) -> None:
+        """End a connection that the other side has ended; what was sent over it would be lost."""
+        if self.socket is not None:
+            poll = select.poll()
+            poll.register(self.socket, select.POLLIN)
+            if poll.poll(0):
+                self.close()
+
     def close(self) -> None:
         if self.socket is not None:
             self.selector.unregister(self.socket)
@@ -113,8 +139,8 @@ class _Connection:
             self.socket = None
 
 
-def closed_loop(request: Request, connections: int, seconds: float) -> Measured:
-    """Keep so many connections busy: each sends again as soon as it is answered."""
+def closed_loop(request: Request, connections: int, seconds: float, note: Note | None = None) -> Measured:
+    """Keep so many connections busy: each sends again as soon as it is answered; `note` is told each outcome."""
     with selectors.DefaultSelector() as selector:
         everyone = [_Connection(request, selector) for _ in range(connections)]
         measured = Measured(seconds)
@@ -127,7 +153,7 @@ def closed_loop(request: Request, connections: int, seconds: float) -> Measured:
                 connection = key.data
                 status = connection.receive()
                 if status is not None:
-                    _note(measured, connection, status)
+                    _note(measured, connection, status, note)
                     connection.send(time.perf_counter())
         measured.seconds = time.perf_counter() - start
         for connection in everyone:
@@ -135,12 +161,15 @@ def closed_loop(request: Request, connections: int, seconds: float) -> Measured:
     return measured
 
 
-def open_loop(request: Request, rate: float, seconds: float, seed: int = 1) -> Measured:
-    """Send as many requests a second, at random moments, however long the answers take; latencies count from then."""
+def open_loop(request: Request, rate: float, seconds: float, seed: int = 1, note: Note | None = None) -> Measured:
+    """Send as many requests a second, at random moments, however long the answers take; latencies count from then.
+
+    `note` is told each outcome, also of requests that nobody took; without it such a one is an error.
+    """
     rng = random.Random(seed)  # noqa: S311  # arrivals, no secrets
     with selectors.DefaultSelector() as selector:
         measured = Measured(seconds)
-        everyone: list[_Connection] = []
+        everyone: set[_Connection] = set()
         idle: list[_Connection] = []
         start = time.perf_counter()
         moments: deque[float] = deque()
@@ -148,34 +177,42 @@ def open_loop(request: Request, rate: float, seconds: float, seed: int = 1) -> M
         while moment < seconds:
             moments.append(start + moment)
             moment += rng.expovariate(rate)
-        busy = 0
         deadline = start + seconds + TIMEOUT_SECONDS
-        while (moments or busy) and time.perf_counter() < deadline:
+        while (moments or len(idle) < len(everyone)) and time.perf_counter() < deadline:
             now = time.perf_counter()
             while moments and moments[0] <= now:
                 if not idle:
-                    everyone.append(_Connection(request, selector))
-                    idle.append(everyone[-1])
+                    idle.append(_Connection(request, selector))
+                    everyone.add(idle[-1])
                 connection = idle.pop()
-                connection.send(moments.popleft())
-                busy += 1
+                connection.close_if_stale()
+                try:
+                    connection.send(moments.popleft())
+                except OSError:
+                    connection.is_busy = False
+                    _note(measured, connection, -1 if connection.socket is None else 0, note)
+                    connection.close()
+                    idle.append(connection)
             wait = max(0.0, moments[0] - time.perf_counter()) if moments else 1.0
             for key, _ in selector.select(wait):
                 connection = key.data
                 status = connection.receive()
                 if status is not None:
-                    _note(measured, connection, status)
-                    busy -= 1
+                    _note(measured, connection, status, note)
                     idle.append(connection)
-        measured.errors += busy
-        measured.seconds = time.perf_counter() - start
         for connection in everyone:
+            if connection.is_busy:
+                _note(measured, connection, 0, note)
             connection.close()
+        measured.seconds = time.perf_counter() - start
     return measured
 
 
-def _note(measured: Measured, connection: _Connection, status: int) -> None:
+def _note(measured: Measured, connection: _Connection, status: int, note: Note | None) -> None:
+    seconds = time.perf_counter() - connection.began
     if status == 200:
-        measured.latencies.append(time.perf_counter() - connection.began)
+        measured.latencies.append(seconds)
     else:
         measured.errors += 1
+    if note:
+        note(Outcome(connection.began, seconds, status, bytes(connection.received) if status > 0 else b""))

@@ -139,12 +139,12 @@ class System:
 def service(**settings: str) -> Iterator[tuple[System, System]]:
     """Start the service on free ports: TorchServe by itself, and through the gateway."""
     names = ("GATEWAY", "TS_INFERENCE", "TS_MANAGEMENT", "TS_METRICS", "TS_GRPC_INFERENCE", "TS_GRPC_MANAGEMENT")
-    ports = dict(zip(names, _free_ports(len(names)), strict=True))
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
     environment = os.environ | {f"{name}_PORT": str(port) for name, port in ports.items()} | settings
     gateway = f"http://127.0.0.1:{ports['GATEWAY']}"
     began = time.monotonic()
     with _started([sys.executable, "-m", "launcher"], environment, ROOT) as processes:
-        _wait(lambda: requests.get(f"{gateway}/readyz", timeout=5).ok, processes)
+        wait(lambda: requests.get(f"{gateway}/readyz", timeout=5).ok, processes)
         start_seconds = time.monotonic() - began
         keys = json.loads((ROOT / ".run" / str(ports["GATEWAY"]) / "key_file.json").read_text())
         headers = {"Authorization": f"Bearer {keys['inference']['key']}"}
@@ -211,7 +211,7 @@ def stock() -> Iterator[System]:
             cwd=folder,
             check=True,
         )
-        inference, management, metrics, *grpc = _free_ports(5)
+        inference, management, metrics, *grpc = free_ports(5)
         (folder / "config.properties").write_text(
             f"inference_address=http://127.0.0.1:{inference}\nmanagement_address=http://127.0.0.1:{management}\n"
             f"metrics_address=http://127.0.0.1:{metrics}\n"
@@ -232,7 +232,7 @@ def stock() -> Iterator[System]:
         began = time.monotonic()
         with _started(command, environment, folder) as processes:
             probe = (ROOT / "gateway" / "probe.png").read_bytes()
-            _wait(lambda: requests.post(url, data=probe, timeout=30).ok, processes)
+            wait(lambda: requests.post(url, data=probe, timeout=30).ok, processes)
             yield System("TorchServe as it comes", url, processes, time.monotonic() - began)
 
 
@@ -257,7 +257,12 @@ def _started(command: list[str], environment: dict[str, str], folder: Path) -> I
             process.wait()
 
 
-def _wait(is_ready: Callable[[], bool], processes: Processes) -> None:
+def wait(is_ready: Callable[[], bool], processes: Processes) -> None:
+    """Wait until something holds; a request that fails is no.
+
+    Raises:
+        BenchmarkError: it does not come true, or the program ends before.
+    """
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if not processes.root.is_running() or processes.root.status() == psutil.STATUS_ZOMBIE:
@@ -269,7 +274,8 @@ def _wait(is_ready: Callable[[], bool], processes: Processes) -> None:
     raise BenchmarkError(f"no answer within {START_SECONDS} s:")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Find ports that nobody uses now."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

@@ -40,17 +40,23 @@ class Answers:
 
 
 def ask_all(
-    torchserve: TorchServe, uploads: list[Upload], request_id: str, *, version: str = "", once: bool = False
+    torchserve: TorchServe,
+    uploads: list[Upload],
+    request_id: str,
+    *,
+    until: float,
+    version: str = "",
+    once: bool = False,
 ) -> Answers:
     """Have every picture classified by one version, the default one if none is named; each gets its outcome.
 
-    All predictions are of one version, also when the model's default version changes meanwhile. `once` is explained in
-    `TorchServe._ask`.
+    All predictions are of one version, also when the model's default version changes meanwhile. `until` and `once` are
+    those of `TorchServe.predict`.
     """
     began = time.perf_counter()
     most_bytes = torchserve.settings.max_image_bytes
     groups = _groups(uploads, most_bytes)
-    ask = partial(_ask, torchserve, request_id=request_id, most_bytes=most_bytes, once=once)
+    ask = partial(_ask, torchserve, request_id=request_id, most_bytes=most_bytes, until=until, once=once)
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) if len(groups) > 1 else nullcontext() as pool:
         each = pool.map if pool else map
         outcomes = list(chain.from_iterable(each(partial(ask, version=version), groups)))
@@ -72,7 +78,14 @@ def _groups(uploads: list[Upload], most_bytes: int) -> list[list[Upload]]:
 
 
 def _ask(
-    torchserve: TorchServe, group: list[Upload], *, request_id: str, most_bytes: int, version: str, once: bool
+    torchserve: TorchServe,
+    group: list[Upload],
+    *,
+    request_id: str,
+    most_bytes: int,
+    version: str,
+    until: float,
+    once: bool,
 ) -> Sequence[Outcome]:
     try:
         if len(group) > 1:
@@ -80,7 +93,7 @@ def _ask(
                 [upload.data for upload in group], request_id, version=version, once=once
             )
         check_size(group[0], most_bytes)
-        return [torchserve.predict(group[0].data, request_id, version=version, once=once)]
+        return [torchserve.predict(group[0].data, request_id, version=version, until=until, once=once)]
     except Problem as problem:
         return [problem] * len(group)
 

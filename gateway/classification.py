@@ -1,10 +1,12 @@
 """From a request's pictures to what became of each."""
 
+import time
 from typing import cast
 
 from flask import Flask, current_app
 
 from gateway.asking import Answers, Outcome, ask_all, check_size
+from gateway.deadline import deadline
 from gateway.evidence import Evidence, Job
 from gateway.metrics import Metrics
 from gateway.problems import Problem
@@ -21,11 +23,12 @@ def init_app(app: Flask, settings: Settings) -> None:
     trials = Trials(settings.trial_path)
 
     def ask_other(job: Job) -> Answers:
+        version = "" if job.by_candidate else job.trial.candidate
+        until = time.monotonic() + settings.answer_timeout_seconds / 2
         request_id = f"{job.request_id}.compared"
-        if job.by_candidate:
-            return ask_all(torchserve, job.uploads, request_id, once=True)
-        answers = ask_all(torchserve, job.uploads, request_id, version=job.trial.candidate, once=True)
-        _judge(answers, job.trial, trials, evidence)
+        answers = ask_all(torchserve, job.uploads, request_id, until=until, version=version, once=True)
+        if not job.by_candidate:
+            _judge(answers, job.trial, trials, evidence)
         return answers
 
     evidence = Evidence(metrics.registry, ask_other)
@@ -41,16 +44,19 @@ def classify_all(uploads: list[Upload], request_id: str) -> list[Outcome]:
     """
     trials = cast(Trials, current_app.extensions["trials"])
     evidence = cast(Evidence, current_app.extensions["evidence"])
+    settings = cast(Settings, current_app.extensions["settings"])
+    until = deadline(settings.answer_timeout_seconds)
     candidate = None
     if trial := trials.canary():
-        candidate = ask_all(_torchserve(), uploads, request_id, version=trial.candidate, once=True)
+        half = (time.monotonic() + until) / 2  # what is left is enough for the default version
+        candidate = ask_all(_torchserve(), uploads, request_id, until=half, version=trial.candidate, once=True)
         _judge(candidate, trial, trials, evidence)
         if all(isinstance(outcome, Prediction) for outcome in candidate.outcomes):
             evidence.count_answered(trial)
             evidence.compare(Job(trial, uploads, request_id, candidate, by_candidate=True))
             _count(candidate.outcomes, is_default=False)
             return candidate.outcomes
-    default = ask_all(_torchserve(), uploads, request_id)
+    default = ask_all(_torchserve(), uploads, request_id, until=until)
     if trial and candidate:
         evidence.record(trial, default, candidate)
     elif shadowed := trials.shadow():
@@ -73,7 +79,8 @@ def explained(upload: Upload, request_id: str) -> Outcome:
     settings = cast(Settings, current_app.extensions["settings"])
     try:
         check_size(upload, settings.max_image_bytes)
-        outcome: Outcome = _torchserve().predict(upload.data, request_id, explain=True)
+        until = deadline(settings.answer_timeout_seconds)
+        outcome: Outcome = _torchserve().predict(upload.data, request_id, explain=True, until=until)
     except Problem as problem:
         outcome = problem
     _count([outcome])

@@ -9,7 +9,10 @@ _settings = Settings()
 
 wsgi_app = "gateway:create_app()"
 bind = f"{_settings.host}:{_settings.port}"
-worker_class = "gthread"
+worker_class = "gateway.worker.Worker"
+worker_connections = 1000
+keepalive = 15  # seconds; a connection that waits costs no thread, and the oldest makes room where there are too many
+sendfile = False  # head and body are sent together (worker.py)
 workers = 1  # the gateway waits for TorchServe nearly all of its time; threads do that well enough
 threads = _settings.threads
 timeout = 60  # seconds until a stuck worker is replaced

@@ -18,8 +18,10 @@ blueprint = APIBlueprint("health", __name__, abp_tags=[Tag(name="Health")])
 PROBE_PATH: Final = Path(__file__).parent / "probe.png"
 """What is asked to learn whether a prediction would be answered: tests/photo.jpg, a cat, at 32x32 pixels."""
 
-# Seconds for which an answer stands, so that many probes cost the model no more than one.
-PROBE_LIFETIME: Final = 1.0
+PROBE_LIFETIME: Final = 0.5
+"""Seconds for which an answer stands, so that many probes cost the model no more than one."""
+PROBE_SECONDS: Final = 1.0
+"""How long the prediction may take. With the lifetime it bounds how late this notices that predictions fail."""
 
 _lock = threading.Lock()
 
@@ -50,7 +52,7 @@ def probe() -> Prediction | Problem:
     with _lock:
         if time.monotonic() - probes.get("time", -PROBE_LIFETIME) >= PROBE_LIFETIME:
             try:
-                probes["outcome"] = torchserve.predict(PROBE_PATH.read_bytes(), g.request_id, probe=True)
+                probes["outcome"] = torchserve.probe(PROBE_PATH.read_bytes(), g.request_id, seconds=PROBE_SECONDS)
             except Problem as problem:
                 probes["outcome"] = problem
             probes["time"] = time.monotonic()

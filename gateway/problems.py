@@ -99,6 +99,11 @@ KINDS: Final = {
     "model-unavailable": Kind(
         503, _("The model is not available"), _("It is starting, restarting or busy. Try again shortly.")
     ),
+    "overloaded": Kind(
+        503,
+        _("Too many pictures at once"),
+        _("More are waiting than can be answered soon. Try again in a moment."),
+    ),
     "unforeseen": Kind(
         503,
         _("The service failed"),
@@ -111,7 +116,7 @@ KINDS: Final = {
     ),
 }
 
-_RETRY_AFTER_SECONDS: Final = {"model-unavailable": 2, "unforeseen": 5}
+_RETRY_AFTER_SECONDS: Final = {"model-unavailable": 2, "overloaded": 1, "unforeseen": 5}
 
 
 class Problem(Exception):

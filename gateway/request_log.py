@@ -1,15 +1,29 @@
 """Request ids and one structured log line a request."""
 
+import contextlib
 import logging
 import re
 import sys
 import time
 import uuid
+from typing import TextIO, cast
 
 import structlog
 from flask import Flask, Response, g, request
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class _Output:
+    """Standard output, of which a full disk behind it takes the lines but no answer."""
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+    def flush(self) -> None:
+        """Do nothing: every line is written at once."""
 
 
 def init_app(app: Flask) -> None:
@@ -22,7 +36,7 @@ def init_app(app: Flask) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _Output())),
     )
     app.before_request(_begin)
     app.after_request(_end)

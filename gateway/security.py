@@ -39,7 +39,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     if settings.trusted_proxies:
         proxies = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
-    app.after_request(_set_headers)
+    app.after_request(set_headers)
     if settings.cors_origins:
         CORS(
             app,
@@ -50,7 +50,8 @@ def init_app(app: Flask, settings: Settings) -> None:
         _limit(app, settings.rate_limit)
 
 
-def _set_headers(response: Response) -> Response:
+def set_headers(response: Response) -> Response:
+    """Set what every answer carries; headers that are there stay."""
     for name, value in _HEADERS.headers.items():
         response.headers.setdefault(name, value)
     return response

@@ -20,6 +20,14 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address that the gateway listens on")
     port: int = Field(8000, ge=1, le=65535, description="port that the gateway listens on")
     threads: int = Field(16, ge=1, description="requests that are answered at the same time")
+    most_waiting: int = Field(
+        64,
+        ge=0,
+        description="requests that may wait until one of those is answered; more get 503 at once when that lasts",
+    )
+    receive_timeout_seconds: float = Field(
+        10.0, gt=0, description="for a request to arrive, and a second more for each 16 kB of it; then 408"
+    )
     torchserve_url: Annotated[tuple[str, ...], NoDecode] = Field(
         ("http://127.0.0.1:8080",),
         description="where TorchServe's inference API is; several addresses are separated by commas, and a host name "

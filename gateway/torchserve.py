@@ -11,6 +11,7 @@ What can go wrong, as seen by a caller:
 import re
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import urllib3
@@ -22,6 +23,9 @@ from gateway.settings import Settings
 
 MOST_REPLICAS: Final = 100
 """Connections are kept to so many at once."""
+FIRST_SHARE: Final = 0.4
+"""Of the time that an answer may take, the part after which another worker is asked."""
+SHORTEST_SECONDS: Final = 0.001
 _STAGE: Final = re.compile(r"([a-z]+);dur=([0-9]+(?:\.[0-9]+)?)")
 
 
@@ -93,13 +97,13 @@ class TorchServe:
         *,
         explain: bool = False,
         version: str = "",
-        probe: bool = False,
+        until: float | None = None,
         once: bool = False,
     ) -> Prediction:
         """Have one picture classified; with `explain`, its answer has an `explanation` as well.
 
-        The default version of the model answers, or the one that `version` names. A `probe` is left out of the
-        handler's log. `once` is for what nobody waits for or what can be had elsewhere: see `_ask`.
+        The default version of the model answers, or the one that `version` names. `until` is on the monotonic clock;
+        without it the answer may take as long as is set. `once` is for what can be had elsewhere: see `_ask`.
 
         Raises:
             PictureRefused: the picture itself gets no answer.
@@ -107,11 +111,27 @@ class TorchServe:
             ModelTimeout: it did not answer in time.
         """
         what = "explanations" if explain else "predictions"
-        headers = {"X-Request-ID": request_id} | ({"X-Probe": "true"} if probe else {})
-        return self._ask(self._path(what, version), image, headers, once=once).prediction()
+        headers = {"X-Request-ID": request_id}
+        return self._ask(self._path(what, version), image, headers, self._until(until), once=once).prediction()
+
+    def probe(self, image: bytes, request_id: str, *, seconds: float) -> Prediction:
+        """Have a picture classified within so many seconds; the handler's log says nothing of it.
+
+        Raises:
+            ModelUnavailable: TorchServe cannot answer now.
+            ModelTimeout: it did not answer in time.
+        """
+        headers = {"X-Request-ID": request_id, "X-Probe": "true"}
+        return self._ask(self._path("predictions"), image, headers, time.monotonic() + seconds).prediction()
 
     def predict_together(
-        self, images: list[bytes], request_id: str, *, version: str = "", once: bool = False
+        self,
+        images: list[bytes],
+        request_id: str,
+        *,
+        version: str = "",
+        until: float | None = None,
+        once: bool = False,
     ) -> list[Prediction | PictureRefused]:
         """Have several pictures classified by one request, which costs much less than as many; each gets its own.
 
@@ -121,22 +141,24 @@ class TorchServe:
         """
         headers = {"X-Request-ID": request_id, "X-Picture-Lengths": ",".join(str(len(image)) for image in images)}
         try:
-            reply = self._ask(self._path("predictions", version), b"".join(images), headers, once=once)
+            path, until = self._path("predictions", version), self._until(until)
+            reply = self._ask(path, b"".join(images), headers, until, once=once)
         except PictureRefused:
             reply = None
         if reply is None or not isinstance(reply.document, list):
             # A version whose handler knows of one picture a request only, as the first ones did.
-            return [self._predict_or_refuse(image, request_id, version, once) for image in images]
+            ask = partial(self._predict_or_refuse, request_id=request_id, version=version, until=until, once=once)
+            return [ask(image) for image in images]
         return [
             PictureRefused(each) if "status" in each else replace(reply, document=each).prediction()
             for each in reply.document
         ]
 
     def _predict_or_refuse(
-        self, image: bytes, request_id: str, version: str, once: bool
+        self, image: bytes, *, request_id: str, version: str, until: float | None, once: bool
     ) -> Prediction | PictureRefused:
         try:
-            return self.predict(image, request_id, version=version, once=once)
+            return self.predict(image, request_id, version=version, until=until, once=once)
         except PictureRefused as refused:
             return refused
 
@@ -148,32 +170,38 @@ class TorchServe:
             ModelTimeout: it did not answer in time.
         """
         headers = {"X-Request-ID": request_id, "X-Model-Manifest": "true"}
-        return self._ask(self._path("predictions"), b"-", headers).prediction()
+        return self._ask(self._path("predictions"), b"-", headers, self._until(None)).prediction()
+
+    def _until(self, until: float | None) -> float:
+        return time.monotonic() + self.settings.answer_timeout_seconds if until is None else until
 
     def _path(self, what: str, version: str = "") -> str:
         return f"{what}/{self.settings.model_name}" + (f"/{version}" if version else "")
 
-    def _ask(self, what: str, body: bytes, headers: dict[str, str], *, once: bool = False) -> _Reply:
-        """Ask one replica and, where it fails, once more.
+    def _ask(self, what: str, body: bytes, headers: dict[str, str], until: float, *, once: bool = False) -> _Reply:
+        """Ask one replica and, where it fails, once more, until a moment on the monotonic clock.
 
-        That is safe: a prediction changes nothing. A full queue is no failure, but another replica may have room. Where
-        there is another, the first has half of the time: one whose machine is gone says nothing at all.
+        That is safe: a prediction changes nothing. A full queue is no failure, but another replica may have room. The
+        first has a part of the time only: a machine that is gone, or a worker that hangs, says nothing at all. With an
+        explanation, which takes long, that is told from a busy one by another replica alone.
 
-        With `once` it has half of the time as well, is not asked again, and a failure is not held against the replica:
-        it may be the version's.
+        With `once` it is not asked again, and a failure is not held against the replica: it may be the version's.
         """
-        allowed = self.settings.answer_timeout_seconds
+        began = time.monotonic()
+        if began >= until:  # it has waited for a thread all the time
+            raise ModelTimeout(self.settings.answer_timeout_seconds)
         replica = self._choose()
         if once:
-            return self._ask_replica(replica, what, body, headers, allowed / 2, is_held_against=False)
+            return self._ask_replica(replica, what, body, headers, until, is_held_against=False)
+        may_hang = len(self.replicas) > 1 or not what.startswith("explanations")
         try:
-            first = allowed / 2 if len(self.replicas) > 1 else allowed
-            return self._ask_replica(replica, what, body, headers, first)
+            first_until = began + (until - began) * FIRST_SHARE if may_hang else until
+            return self._ask_replica(replica, what, body, headers, first_until)
         except (ModelUnavailable, ModelTimeout) as problem:
             second = self._choose(other_than=replica)
-            if second is replica and isinstance(problem, _QueueFull | ModelTimeout):
+            if time.monotonic() >= until or (second is replica and isinstance(problem, _QueueFull)):
                 raise
-            return self._ask_replica(second, what, body, headers, allowed / 2)
+            return self._ask_replica(second, what, body, headers, until)
 
     def _choose(self, other_than: Replica | None = None) -> Replica:
         try:
@@ -187,14 +215,14 @@ class TorchServe:
         what: str,
         body: bytes,
         headers: dict[str, str],
-        seconds: float,
+        until: float,
         *,
         is_held_against: bool = True,
     ) -> _Reply:
         began = time.perf_counter()
         try:
             with self.replicas.waiting_for(replica):
-                response = self._post(replica, what, body, headers, seconds)
+                response = self._post(replica, what, body, headers, until)
         except (ModelUnavailable, ModelTimeout) as problem:
             if is_held_against:
                 self.replicas.failed(replica, problem.reason)
@@ -220,17 +248,17 @@ class TorchServe:
         raise ModelUnavailable(reason)
 
     def _post(
-        self, replica: Replica, what: str, body: bytes, headers: dict[str, str], seconds: float
+        self, replica: Replica, what: str, body: bytes, headers: dict[str, str], until: float
     ) -> urllib3.BaseHTTPResponse:
-        response = self._post_once(replica, what, body, headers, seconds)
+        response = self._post_once(replica, what, body, headers, until)
         if _key_refused(response):
             # TorchServe makes new keys at every start; ours may be an old one.
             replica.key = ""
-            response = self._post_once(replica, what, body, headers, seconds)
+            response = self._post_once(replica, what, body, headers, until)
         return response
 
     def _post_once(
-        self, replica: Replica, what: str, body: bytes, headers: dict[str, str], seconds: float
+        self, replica: Replica, what: str, body: bytes, headers: dict[str, str], until: float
     ) -> urllib3.BaseHTTPResponse:
         settings = self.settings
         try:
@@ -238,7 +266,8 @@ class TorchServe:
         except KeyFileError as error:
             raise ModelUnavailable(str(error)) from error
         headers = headers | {"Authorization": f"Bearer {key}", "Content-Type": "application/octet-stream"}
-        timeout = urllib3.Timeout(connect=settings.connect_timeout_seconds, read=seconds)
+        seconds = max(until - time.monotonic(), SHORTEST_SECONDS)
+        timeout = urllib3.Timeout(total=seconds, connect=settings.connect_timeout_seconds)
         try:
             return self.pool.request("POST", f"{replica.url}/{what}", body=body, headers=headers, timeout=timeout)
         except ReadTimeoutError as error:

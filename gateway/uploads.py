@@ -1,8 +1,10 @@
 """The pictures in a request."""
 
 from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
 
-from flask import Request
+import flask
 
 from gateway.problems import Problem
 from gateway.settings import Settings
@@ -17,7 +19,14 @@ class Upload:
     mimetype: str
 
 
-def uploads_of(request: Request, settings: Settings) -> list[Upload]:
+class Request(flask.Request):
+    """Keeps a form's files in memory, where the whole request has been received already: no disk can be full."""
+
+    def _get_file_stream(self, *_: Any, **__: Any) -> BytesIO:
+        return BytesIO()
+
+
+def uploads_of(request: flask.Request, settings: Settings) -> list[Upload]:
     """Give the pictures of a multipart form's `image` parts, or the raw body as the one picture.
 
     Raises:

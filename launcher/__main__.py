@@ -52,7 +52,8 @@ class Launcher:
     def say(self, message: str) -> None:
         """Tell the operator."""
         text = json.dumps({"event": "launcher", "message": message}) if self._json_lines else message
-        print(text, flush=True)
+        with contextlib.suppress(OSError):  # a full disk behind standard output must not end the service
+            print(text, flush=True)
 
     def serve(self) -> None:
         """Run the service until `Stop` is raised.

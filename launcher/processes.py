@@ -60,8 +60,9 @@ class Child:
 def _relay(name: str, lines: IO[bytes]) -> None:
     with lines:
         for line in lines:
-            sys.stdout.buffer.write(line if line.startswith(b"{") else _as_json(name, line))
-            sys.stdout.buffer.flush()
+            with contextlib.suppress(OSError):  # on a full disk the line is lost; unread, it would stop its writer
+                sys.stdout.buffer.write(line if line.startswith(b"{") else _as_json(name, line))
+                sys.stdout.buffer.flush()
 
 
 def _as_json(name: str, line: bytes) -> bytes:

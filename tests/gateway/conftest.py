@@ -43,6 +43,8 @@ class TorchServeStandIn(ThreadingHTTPServer):
         self.answers = {}  # by version asked for: members of its answer, a status, or an event to wait for
         self.is_old = False  # as a version whose handler knows of one picture a request only
         self.silent = threading.Event()  # set: no answer until cleared
+        self.open = threading.Event()  # cleared: answers wait until it is set
+        self.open.set()
 
 
 def parts(body, lengths):
@@ -60,6 +62,7 @@ class Answering(BaseHTTPRequestHandler):
         server = self.server
         server.seen.append((self.headers["Authorization"], self.headers["X-Request-ID"], body))
         server.paths.append(self.path)
+        server.open.wait(30)
         if server.silent.is_set():
             self.close_connection = True
             return None

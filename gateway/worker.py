@@ -1,0 +1,494 @@
+"""The gunicorn worker that serves the gateway: threads get whole requests, and only as many as can be answered.
+
+gunicorn's threaded worker gives every connection that has sent something a thread, which then waits for the rest: as
+many slow senders as there are threads stop the service for everyone, and a crowd waits in a queue without an end. Here
+the loop that watches all connections receives the requests as well. A sender who falls behind gets a 408 and has cost
+no thread; what would wait too long for one gets a 503 at once, for a small part of what an answer costs.
+"""
+
+import contextlib
+import re
+import selectors
+import socket
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+from uuid import uuid4
+
+import structlog
+from flask import Flask, g
+from gunicorn import util
+from gunicorn.http import wsgi
+from gunicorn.http.unreader import SocketUnreader
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from gateway.deadline import RECEIVED
+from gateway.problems import Problem, respond
+from gateway.request_log import REQUEST_ID
+from gateway.security import set_headers
+from gateway.settings import Settings
+
+CHUNK_BYTES: Final = 1 << 16
+READS_AT_ONCE: Final = 16
+"""Chunks that are taken from one connection before the others have their turn."""
+LARGEST_HEAD_BYTES: Final = 1 << 16
+SLOWEST_BYTES_PER_SECOND: Final = 16_384
+"""A sender who is at least so fast is not cut off, however large the request."""
+
+REQUESTS_HELD: Final = 2
+"""So many of the largest requests may be in memory at once, or many more of the usual size."""
+
+BURST_SECONDS: Final = 2.0
+BURST_WAIT_SECONDS: Final = 0.5
+"""For `BURST_SECONDS` after there was last a free thread, more than the usual number may wait, if none has waited for
+longer than this: a burst, or a worker that is being replaced, passes. In a crowd that stays, everyone would wait."""
+
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*(?=\r\n)", re.IGNORECASE)
+_CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
+_EXPECT: Final = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
+_REQUEST_ID: Final = re.compile(rb"\r\nx-request-id:[ \t]*([^\r\n]*)", re.IGNORECASE)
+_CLOSE: Final = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORECASE)
+_HTML: Final = re.compile(rb"\r\naccept:[ \t]*text/html", re.IGNORECASE)
+_UKRAINIAN: Final = re.compile(
+    rb"\r\ncookie:[^\r\n]*\blanguage=uk\b|\r\naccept-language:[ \t]*uk\b|^[^\r\n]*[?&]language=uk\b", re.IGNORECASE
+)
+_PATH: Final = re.compile(rb"^[A-Z]+ ([^ ?]*)")
+
+_READ: Final = selectors.EVENT_READ
+_LINGER_SECONDS: Final = 2.0
+_ID_PLACE: Final = "0" * 32
+_ROUTES: Final = ("/", "/api/v1/classify", "/api/v1/explain")
+
+
+@dataclass
+class Incoming:
+    """What has come of a request."""
+
+    most_bytes: int
+    deadline: float
+    data: bytearray = field(default_factory=bytearray)
+    head_bytes: int = 0
+    whole_bytes: int = 0
+    is_for_the_thread: bool = False
+    """Its body is not received here: its length is not told, or too large to be read at all."""
+
+    @property
+    def head(self) -> bytes:
+        """The request line and the headers, with the line end before the empty line."""
+        return bytes(self.data[: self.head_bytes])
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a thread can take it."""
+        return self.is_for_the_thread or 0 < self.whole_bytes <= len(self.data)
+
+    def add(self, data: bytes) -> bool:
+        """Take a piece; say whether the sender waits to be told to go on with the body."""
+        self.data += data
+        self.deadline += len(data) / SLOWEST_BYTES_PER_SECOND
+        if self.whole_bytes or self.is_for_the_thread:
+            return False
+        end = self.data.find(b"\r\n\r\n")
+        if end < 0:
+            self.is_for_the_thread = len(self.data) > LARGEST_HEAD_BYTES  # which refuses it
+            return False
+        self.head_bytes = end + 2
+        head = self.head
+        lengths = _LENGTH.findall(head)
+        if len(lengths) > 1 or _CHUNKED.search(head) or (lengths and int(lengths[0]) > self.most_bytes):
+            self.is_for_the_thread = True
+            return False
+        self.whole_bytes = end + 4 + int(lengths[0] if lengths else 0)
+        if not _EXPECT.search(head):
+            return False
+        shorter = _EXPECT.sub(b"", head)  # or gunicorn would say it once more
+        self.data[: self.head_bytes] = shorter
+        self.whole_bytes -= self.head_bytes - len(shorter)
+        self.head_bytes = len(shorter)
+        return len(self.data) < self.whole_bytes
+
+
+class ReceivedUnreader(SocketUnreader):  # type: ignore[misc]
+    """Gives gunicorn's parser what was received, in pieces, and then what the socket has."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self.received = memoryview(b"")
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        """Give the next piece."""
+        if not self.received:
+            return bytes(super().chunk(size_hint))
+        size = min(size_hint or self.mxchunk, CHUNK_BYTES)
+        piece, self.received = bytes(self.received[:size]), self.received[size:]
+        return piece
+
+
+class WholeResponse(wsgi.Response):  # type: ignore[misc]
+    """Sends head and body together: a process that is killed between the two would have answered by half.
+
+    Nobody could then ask another gateway instead; and it saves a system call.
+    """
+
+    held = b""
+    headers_sent: bool
+
+    def send_headers(self) -> None:
+        """Hold the head back until there is a body or the end."""
+        if self.headers_sent:
+            return
+        lines = [*self.default_headers(), *(f"{name}: {value}\r\n" for name, value in self.headers), "\r\n"]
+        self.held = util.to_bytestring("".join(lines), "latin-1")
+        self.headers_sent = True
+
+    def _emit_body(self, data: bytes) -> None:
+        if self.chunked:
+            self._send_held()
+            super()._emit_body(data)
+            return
+        head, self.held = self.held, b""
+        util.write(self.sock, head + data)
+
+    def close(self) -> None:
+        """End the response."""
+        self.send_headers()
+        self._send_held()
+        super().close()
+
+    def _send_held(self) -> None:
+        head, self.held = self.held, b""
+        if head:
+            util.write(self.sock, head)
+
+
+class Refusals:
+    """Answers that are made beforehand, since there is no time to make them when they are needed."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._made: dict[tuple[str, bool, bool], tuple[str, str]] = {}
+        self.counts: dict[str, int] = {}
+        self._reported = 0.0
+
+    def answer(self, kind: str, head: bytes, *, keep: bool) -> bytes:
+        """Give the whole HTTP response to a request with this head."""
+        found = _PATH.match(head)
+        path = found[1].decode("latin-1") if found else ""
+        for_a_person = not path.startswith("/api/") and bool(_HTML.search(head))
+        key = (kind, for_a_person, bool(_UKRAINIAN.search(head)))
+        if key not in self._made:
+            self._made[key] = self._make(*key)
+        start, body = self._made[key]
+        given = _REQUEST_ID.search(head)
+        request_id = given[1].decode("latin-1").strip() if given else ""
+        if not REQUEST_ID.fullmatch(request_id):
+            request_id = uuid4().hex
+        self._count(kind, path)
+        content = body.replace(_ID_PLACE, request_id).encode()
+        headers = {
+            "Date": util.http_date(),
+            "X-Request-ID": request_id,
+            "Content-Length": str(len(content)),
+            "Connection": "keep-alive" if keep else "close",
+        }
+        return (start + "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n").encode() + content
+
+    def _make(self, kind: str, for_a_person: bool, in_ukrainian: bool) -> tuple[str, str]:
+        headers = {"Accept-Language": "uk" if in_ukrainian else "en"}
+        headers["Accept"] = "text/html" if for_a_person else "application/json"
+        path = "/" if for_a_person else "/api/v1/classify"
+        with self._app.test_request_context(path, method="POST", headers=headers):
+            g.request_id = _ID_PLACE
+            response = set_headers(respond(Problem(kind)))
+            response.headers["Cache-Control"] = "no-store"
+            del response.headers["Content-Length"]
+            lines = [f"HTTP/1.1 {response.status}", *(f"{name}: {value}" for name, value in response.headers.items())]
+            return "\r\n".join([*lines, ""]), response.get_data(as_text=True)
+
+    def _count(self, kind: str, path: str) -> None:
+        metrics = self._app.extensions["metrics"]
+        status = str(Problem(kind).status)
+        metrics.requests.labels("POST", path if path in _ROUTES else "none", status).inc()
+        metrics.count_problem(kind)
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+
+    def report(self) -> None:
+        """Write one line a second for them all: a line for each would cost as much as they do."""
+        if self.counts and time.monotonic() - self._reported >= 1:
+            self._reported = time.monotonic()
+            structlog.get_logger().warning("refused", **self.counts)
+            self.counts = {}
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """Receives in the main loop, answers in threads; POSTs, which the model answers, have threads of their own.
+
+    What is known of gunicorn here: it calls `enqueue_req` for a connection that is new or has something to read,
+    `finish_request` when a thread is done with it, and `murder_pending` once every turn of its loop.
+    """
+
+    def init_process(self) -> None:
+        """Begin, in the worker's process."""
+        settings = Settings()
+        self.threads: int = settings.threads
+        self.most_waiting: int = settings.most_waiting
+        self.receive_seconds: float = settings.receive_timeout_seconds
+        self.most_bytes: int = settings.max_request_bytes
+        self.receiving: dict[TConn, Incoming] = {}
+        self.answering: dict[TConn, tuple[int, float]] = {}  # their requests' bytes, and when they were received
+        self.read_by_threads: dict[TConn, float] = {}  # their requests' deadlines
+        self.lingering: dict[TConn, float] = {}  # until when
+        self.surplus: dict[TConn, bytes] = {}  # what came after a request: the next one
+        self.held_bytes = 0
+        self.posts = 0  # that threads have, or that wait for one
+        self.waiting: dict[TConn, float] = {}  # since when, those that no thread has begun with
+        self.had_room = time.monotonic()
+        self.others = ThreadPoolExecutor(self.threads)
+        wsgi.Response = WholeResponse
+        super().init_process()
+
+    def load_wsgi(self) -> None:
+        """Load the application."""
+        super().load_wsgi()
+        self.refusals = Refusals(self.wsgi)
+
+    def accept(self, listener: Any) -> None:
+        """Take a connection; of as many as there may be, one that is idle or has sent no whole request makes room."""
+        if self.nr_conns >= self.worker_connections - 1:
+            if self.keepalived_conns:
+                self._end_keepalive()
+            elif self.receiving:
+                self._close(next(iter(self.receiving)))
+        super().accept(listener)
+
+    def murder_keepalived(self, force: bool = False) -> None:
+        """End what has been idle for long, but not where the next request has just come."""
+        if force:
+            super().murder_keepalived(force)
+        while self.keepalived_conns and self.keepalived_conns[0].timeout <= time.monotonic():
+            self._end_keepalive()
+
+    def _end_keepalive(self) -> None:
+        """End the connection that was idle first, or receive what it sends."""
+        conn = self.keepalived_conns[0]
+        try:
+            conn.sock.recv(1, socket.MSG_PEEK)
+        except OSError:  # there is nothing, or no connection any more
+            self.keepalived_conns.popleft()
+            self._close(conn)
+        else:
+            self.on_client_socket_readable(conn, conn.sock)
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Begin to receive a request."""
+        if not conn.initialized:
+            conn.init()
+            conn.parser.unreader = ReceivedUnreader(conn.sock)
+            conn.data_ready = True
+        conn.sock.setblocking(False)
+        incoming = Incoming(self.most_bytes, time.monotonic() + self.receive_seconds)
+        self.receiving[conn] = incoming
+        if early := conn.parser.unreader.take_buffered():
+            self._add(conn, incoming, early)
+        if incoming.is_ready or self._read(conn, incoming):
+            self._admit(conn, incoming)
+        elif conn in self.receiving:
+            self.poller.register(conn.sock, _READ, partial(self._go_on, conn))
+
+    def _go_on(self, conn: TConn, sock: socket.socket) -> None:
+        """Receive more."""
+        incoming = self.receiving[conn]
+        if self._read(conn, incoming):
+            self.poller.unregister(sock)
+            self._admit(conn, incoming)
+
+    def _read(self, conn: TConn, incoming: Incoming) -> bool:
+        """Take what there is; say whether a thread can have the request now."""
+        try:
+            for _ in range(READS_AT_ONCE):
+                data = conn.sock.recv(CHUNK_BYTES)
+                if not data:
+                    self._close(conn)
+                    return False
+                self._add(conn, incoming, data)
+                if incoming.is_ready:
+                    return True
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._close(conn)
+            return False
+        if self.held_bytes > REQUESTS_HELD * self.most_bytes:
+            self._turn_away(conn, "overloaded", incoming)
+        return False
+
+    def _add(self, conn: TConn, incoming: Incoming, data: bytes) -> None:
+        self.held_bytes += len(data)
+        if incoming.add(data):
+            conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _admit(self, conn: TConn, incoming: Incoming) -> None:
+        """Give the request to a thread, or turn it away."""
+        is_post = incoming.data.startswith(b"POST ")
+        many_are_read = incoming.is_for_the_thread and len(self.read_by_threads) >= max(1, self.threads // 2)
+        if many_are_read or (is_post and self._is_crowded()):
+            self._refuse(conn, incoming)
+            return
+        del self.receiving[conn]
+        self.answering[conn] = len(incoming.data), time.monotonic()
+        unreader = conn.parser.unreader
+        if incoming.is_for_the_thread:
+            unreader.received = memoryview(bytes(incoming.data))
+            self.read_by_threads[conn] = incoming.deadline
+        else:
+            unreader.received = memoryview(incoming.data)[: incoming.whole_bytes]
+            if len(incoming.data) > incoming.whole_bytes:
+                self.surplus[conn] = bytes(incoming.data[incoming.whole_bytes :])
+        self.posts += is_post
+        if is_post:
+            self.waiting[conn] = time.monotonic()
+        done = self._done_post if is_post else self._done
+        (self.tpool if is_post else self.others).submit(self.handle, conn).add_done_callback(partial(done, conn))
+
+    def _done_post(self, conn: TConn, answered: "Future[Any]") -> None:
+        self.method_queue.defer(self._finish_post, conn, answered)
+
+    def _done(self, conn: TConn, answered: "Future[Any]") -> None:
+        self.method_queue.defer(self.finish_request, conn, answered)
+
+    def _finish_post(self, conn: TConn, answered: "Future[Any]") -> None:
+        self.posts -= 1
+        self.finish_request(conn, answered)
+
+    def _is_crowded(self) -> bool:
+        """Whether one more would wait too long."""
+        now = time.monotonic()
+        if self.posts < self.threads:
+            self.had_room = now
+        if self.posts < self.threads + self.most_waiting:
+            return False
+        waits = now - min(list(self.waiting.values()), default=now)
+        return now - self.had_room > BURST_SECONDS or waits > BURST_WAIT_SECONDS
+
+    def handle(self, conn: TConn) -> Any:
+        """Begin with a request, in a thread."""
+        self.waiting.pop(conn, None)
+        return super().handle(conn)
+
+    def handle_request(self, req: Any, conn: TConn) -> Any:
+        """Answer, in a thread; whoever does not take the answer is not waited for without end."""
+        RECEIVED.set(self.answering[conn][1])
+        conn.sock.settimeout(self.receive_seconds)
+        return super().handle_request(req, conn)
+
+    def finish_request(self, conn: TConn, answered: "Future[Any]") -> None:
+        """Take a connection back from a thread."""
+        self.read_by_threads.pop(conn, None)
+        self.held_bytes -= self.answering.pop(conn)[0]
+        unreader = conn.parser.unreader
+        unreader.received = memoryview(b"")
+        surplus = self.surplus.pop(conn, b"")
+        if answered.exception() or not answered.result():
+            self._linger(conn)
+            return
+        if surplus:
+            unreader.unread(surplus)
+        super().finish_request(conn, answered)
+
+    def _refuse(self, conn: TConn, incoming: Incoming) -> None:
+        """Answer that there are too many; the connection stays where the request is whole."""
+        keep = not incoming.is_for_the_thread and not _CLOSE.search(incoming.head) and self.alive
+        if not keep:
+            self._turn_away(conn, "overloaded", incoming)
+            return
+        self._forget(conn)
+        surplus = bytes(incoming.data[incoming.whole_bytes :])
+        if not self._send(conn, "overloaded", incoming, keep=True):
+            self._close(conn)
+        elif surplus:
+            conn.parser.unreader.unread(surplus)
+            self.method_queue.defer(self.enqueue_req, conn)
+        else:
+            conn.set_timeout()
+            self.keepalived_conns.append(conn)
+            self.poller.register(conn.sock, _READ, partial(self.on_client_socket_readable, conn))
+
+    def _turn_away(self, conn: TConn, kind: str, incoming: Incoming) -> None:
+        """Answer with a problem and end the connection."""
+        self._forget(conn)
+        if self._send(conn, kind, incoming, keep=False):
+            self._linger(conn)
+        else:
+            self._close(conn)
+
+    def _send(self, conn: TConn, kind: str, incoming: Incoming, *, keep: bool) -> bool:
+        answer = self.refusals.answer(kind, incoming.head or b"POST / HTTP/1.1\r\n", keep=keep)
+        try:
+            return bool(conn.sock.send(answer) == len(answer))
+        except OSError:
+            return False
+
+    def _forget(self, conn: TConn) -> None:
+        """Have nothing to do with a connection that was being received or lingers."""
+        if incoming := self.receiving.pop(conn, None):
+            self.held_bytes -= len(incoming.data)
+        self.lingering.pop(conn, None)
+        if conn.sock.fileno() in self.poller.get_map():
+            self.poller.unregister(conn.sock)
+
+    def _linger(self, conn: TConn) -> None:
+        """End a connection so that its last answer arrives: not before its sender has, or after a while."""
+        try:
+            conn.sock.setblocking(False)
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._close(conn)
+            return
+        self.lingering[conn] = time.monotonic() + _LINGER_SECONDS
+        self.poller.register(conn.sock, _READ, partial(self._discard, conn))
+
+    def _discard(self, conn: TConn, sock: socket.socket) -> None:
+        try:
+            if sock.recv(CHUNK_BYTES):
+                return
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self._close(conn)
+
+    def _close(self, conn: TConn) -> None:
+        self._forget(conn)
+        self.nr_conns -= 1
+        conn.close()
+
+    def murder_pending(self) -> None:
+        """See to those whose time is over."""
+        now = time.monotonic()
+        for conn, incoming in [each for each in self.receiving.items() if each[1].deadline < now]:
+            if incoming.data:
+                self._turn_away(conn, "request-timeout", incoming)
+            else:
+                self._close(conn)
+        for conn in [conn for conn, until in self.lingering.items() if until < now]:
+            self._close(conn)
+        for conn in [conn for conn, deadline in self.read_by_threads.items() if deadline < now]:
+            del self.read_by_threads[conn]
+            with contextlib.suppress(OSError):
+                conn.sock.shutdown(socket.SHUT_RD)  # its thread reads an end, and may still answer
+        self.refusals.report()
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """Stop: take what has connected already, nobody else, and wait for none that has sent nothing for long."""
+        for listener in self.sockets:
+            waiting = -1
+            while waiting != self.nr_conns:
+                waiting = self.nr_conns
+                self.accept(listener)  # does nothing where nobody waits
+            listener.close()  # or others would go on to connect, and be cut off at the end
+        super()._cap_keepalive(deadline)
+        for incoming in self.receiving.values():
+            if not incoming.data:
+                incoming.deadline = min(incoming.deadline, deadline)

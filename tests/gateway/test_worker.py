@@ -1,0 +1,336 @@
+"""gunicorn as it serves the gateway, before a stand-in for TorchServe that answers when it is told to."""
+
+import contextlib
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import requests
+
+from gateway.problems import KINDS
+from tests.service import ROOT, eventually
+
+RECEIVE_SECONDS = 1.0
+THREADS = 2
+WAITING = 3
+PICTURE = b"picture" * 10
+
+
+class Gateway:
+    def __init__(self, torchserve, key_file, **settings):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        environment = os.environ | {
+            "GATEWAY_PORT": str(self.port),
+            "GATEWAY_TORCHSERVE_URL": f"http://127.0.0.1:{torchserve.server_port}",
+            "GATEWAY_KEY_FILE": str(key_file),
+            "GATEWAY_THREADS": str(THREADS),
+            "GATEWAY_MOST_WAITING": str(WAITING),
+            "GATEWAY_RECEIVE_TIMEOUT_SECONDS": str(RECEIVE_SECONDS),
+        }
+        command = [sys.executable, "-m", "gunicorn", "--config", "gateway/gunicorn.conf.py"]
+        self.process = subprocess.Popen(command, cwd=ROOT, env=environment | settings, stdout=subprocess.PIPE)
+        self.connections = contextlib.ExitStack()
+
+    def is_up(self):
+        with contextlib.suppress(requests.RequestException):
+            return requests.get(f"{self.url}/livez", timeout=5).ok
+
+    def connect(self):
+        """A connection that is closed when the test is over, if not before."""
+        return self.connections.enter_context(socket.create_connection(("127.0.0.1", self.port), timeout=10))
+
+    def classify(self, body=PICTURE, **options):
+        return requests.post(f"{self.url}/api/v1/classify", data=body, timeout=20, **options)
+
+
+@pytest.fixture
+def start(torchserve, key_file):
+    started = []
+
+    def begin(**settings):
+        gateway = Gateway(torchserve, key_file, **settings)
+        started.append(gateway)
+        eventually(gateway.is_up, 30)
+        return gateway
+
+    yield begin
+    torchserve.open.set()
+    for gateway in started:
+        gateway.connections.close()
+        gateway.process.send_signal(signal.SIGTERM)
+        gateway.process.communicate(timeout=30)
+
+
+@pytest.fixture
+def gateway(start):
+    return start()
+
+
+def post(body=PICTURE, *headers, length=None):
+    lines = ["POST /api/v1/classify HTTP/1.1", "Host: test", *headers]
+    lines.append(f"Content-Length: {len(body) if length is None else length}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def answer(connection):
+    """One response: status, headers and body."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = connection.recv(65536)
+        if not piece:
+            return None
+        data += piece
+    head, _, body = data.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    while len(body) < int(headers["Content-Length"]):
+        body += connection.recv(65536)
+    return int(first.split()[1]), headers, body
+
+
+def fill(gateway, torchserve, count):
+    """So many requests that are not answered until `torchserve.open` is set, on connections of their own."""
+    torchserve.open.clear()
+    connections = [gateway.connect() for _ in range(count)]
+    for connection in connections:
+        connection.sendall(post())
+    eventually(lambda: len(torchserve.seen) >= min(count, THREADS), 10)
+    time.sleep(0.2)  # until those that wait have been received as well
+    return connections
+
+
+@pytest.mark.parametrize(
+    "start_of_a_request",
+    [b"", b"POST /api/v1/cl", post()[:-30], post(length=10_000_000), b"GET / HTTP/1.1\r\n"],
+    ids=["nothing", "half a line", "half a body", "little of a large body", "half a head"],
+)
+def test_many_slow_senders_cost_others_nothing(gateway, start_of_a_request):
+    slow = [gateway.connect() for _ in range(100)]
+    for connection in slow:
+        connection.sendall(start_of_a_request)
+    began = time.monotonic()
+    assert gateway.classify().ok
+    assert time.monotonic() - began < RECEIVE_SECONDS / 2
+    for connection in slow:
+        received = answer(connection)
+        if start_of_a_request:
+            status, headers, body = received
+            assert status == 408
+            assert headers["Connection"] == "close"
+            assert json.loads(body)["type"] == "/problems/request-timeout"
+            assert json.loads(body)["request_id"] == headers["X-Request-ID"]
+        else:
+            assert received is None
+        assert connection.recv(1) == b""
+
+
+def test_a_sender_of_single_bytes_is_cut_off(gateway):
+    with gateway.connect() as connection:
+        connection.sendall(post(length=1000))
+        began = time.monotonic()
+        with contextlib.suppress(OSError):
+            while time.monotonic() - began < 10 * RECEIVE_SECONDS:
+                connection.sendall(b"x")
+                time.sleep(0.1)
+        assert time.monotonic() - began < 5 * RECEIVE_SECONDS
+
+
+def test_a_large_upload_that_goes_on_is_waited_for(gateway):
+    body = os.urandom(100_000)
+    with gateway.connect() as connection:
+        connection.sendall(post(length=len(body)))
+        for start in range(0, len(body), 5_000):  # in all twice as long as the start may take
+            connection.sendall(body[start : start + 5_000])
+            time.sleep(0.1)
+        assert answer(connection)[0] == 200
+
+
+@pytest.mark.parametrize("size", [1, 65_535, 65_536, 1_000_000, 19_999_999])
+def test_a_body_arrives_as_it_was_sent(gateway, torchserve, size):
+    body = os.urandom(size)
+    assert gateway.classify(body).ok
+    assert torchserve.seen[-1][2] == body
+
+
+def test_a_body_in_chunks_arrives_as_it_was_sent(gateway, torchserve):
+    pieces = [os.urandom(size) for size in (1, 100, 70_000)]
+    assert gateway.classify(iter(pieces)).ok
+    assert torchserve.seen[-1][2] == b"".join(pieces)
+
+
+def test_senders_of_endless_chunks_cost_others_nothing(gateway):
+    slow = [gateway.connect() for _ in range(10)]
+    for connection in slow:
+        connection.sendall(b"POST /api/v1/classify HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n")
+    assert gateway.classify().ok
+    for connection in slow:
+        answer(connection)
+        assert connection.recv(1) == b""
+
+
+def test_who_waits_to_be_told_to_go_on_is_told_once(gateway, torchserve):
+    body = os.urandom(1000)
+    with gateway.connect() as connection:
+        connection.sendall(post(b"", "Expect: 100-continue", length=len(body)))
+        assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert answer(connection)[0] == 200
+    assert torchserve.seen[-1][2] == body
+
+
+def test_requests_that_come_together_are_answered_in_their_order(gateway):
+    with gateway.connect() as connection:
+        connection.sendall(b"".join(post(PICTURE, f"X-Request-ID: number-{number}") for number in range(5)))
+        ids = [answer(connection)[1]["X-Request-ID"] for _ in range(5)]
+    assert ids == [f"number-{number}" for number in range(5)]
+
+
+def test_a_request_too_large_to_be_read_is_answered_before_it_has_come(gateway):
+    with gateway.connect() as connection:
+        connection.sendall(post(length=200_000_000))
+        assert answer(connection)[0] == 413
+
+
+def test_head_and_body_come_in_one_piece(gateway):
+    for _ in range(20):
+        with gateway.connect() as connection:
+            connection.sendall(post())
+            assert connection.recv(65536).endswith(b"\n")  # of the JSON: nothing is left to come
+
+
+def test_a_head_request_and_a_picture_of_the_page_are_whole(gateway):
+    response = requests.head(f"{gateway.url}/", timeout=5)
+    assert response.ok
+    assert response.content == b""
+    style = requests.get(f"{gateway.url}/static/page.css", timeout=5)
+    assert style.content == (ROOT / "gateway" / "static" / "page.css").read_bytes()
+
+
+def test_a_crowd_that_stays_is_turned_away_at_once_and_the_rest_is_answered(gateway, torchserve):
+    connections = fill(gateway, torchserve, THREADS + WAITING)
+    time.sleep(2.5)  # longer than what passes for a burst
+    began = time.monotonic()
+    response = gateway.classify(headers={"X-Request-ID": "one-too-many"})
+    assert time.monotonic() - began < 0.5
+    assert response.status_code == 503
+    assert response.headers["Retry-After"] == "1"
+    assert response.headers["X-Request-ID"] == "one-too-many"
+    assert response.headers["Connection"] == "keep-alive"
+    assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+    assert response.json() == {
+        "type": "/problems/overloaded",
+        "title": KINDS["overloaded"].title,
+        "status": 503,
+        "detail": KINDS["overloaded"].detail,
+        "request_id": "one-too-many",
+    }
+    assert requests.get(f"{gateway.url}/livez", timeout=1).ok
+    torchserve.open.set()
+    assert [answer(connection)[0] for connection in connections] == [200] * len(connections)
+    assert gateway.classify().ok
+    counts = requests.get(f"{gateway.url}/metrics", timeout=5).text
+    assert 'gateway_requests_total{method="POST",route="/api/v1/classify",status="503"} 1.0' in counts
+    assert 'gateway_problems_total{kind="overloaded"} 1.0' in counts
+
+
+def test_a_burst_is_answered(gateway, torchserve):
+    connections = fill(gateway, torchserve, THREADS + 4 * WAITING)
+    torchserve.open.set()
+    assert [answer(connection)[0] for connection in connections] == [200] * len(connections)
+
+
+def test_a_person_is_turned_away_in_words_of_their_language(gateway, torchserve):
+    fill(gateway, torchserve, THREADS + WAITING)
+    time.sleep(2.5)
+    form = {"image": ("picture.jpg", PICTURE)}
+    headers = {"Accept": "text/html", "Accept-Language": "uk-UA,uk;q=0.9"}
+    response = requests.post(gateway.url, files=form, headers=headers, timeout=5)
+    assert response.status_code == 503
+    assert response.headers["Content-Type"].startswith("text/html")
+    assert "Забагато зображень водночас" in response.text
+    assert response.headers["X-Request-ID"] in response.text or "0" * 32 not in response.text
+
+
+def test_a_connection_refused_once_is_answered_later(gateway, torchserve):
+    fill(gateway, torchserve, THREADS + WAITING)
+    time.sleep(2.5)
+    with gateway.connect() as connection:
+        connection.sendall(post() + post())
+        assert [answer(connection)[0] for _ in range(2)] == [503, 503]
+        torchserve.open.set()
+        eventually(lambda: connection.sendall(post()) or answer(connection)[0] == 200, 5)
+
+
+def test_as_many_connections_as_there_may_be_shut_nobody_out(start):
+    gateway = start(GATEWAY_RECEIVE_TIMEOUT_SECONDS="60")
+    idle = [gateway.connect() for _ in range(1100)]
+    began = time.monotonic()
+    assert gateway.classify().ok
+    assert time.monotonic() - began < 5
+    assert len(idle) == 1100
+
+
+def test_a_stop_waits_for_what_was_accepted(gateway, torchserve):
+    connections = fill(gateway, torchserve, THREADS + WAITING - 1)
+    half = gateway.connect()
+    half.sendall(post()[:-5])
+    time.sleep(0.2)
+    gateway.process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    half.sendall(post()[-5:])
+    torchserve.open.set()
+    assert [answer(connection)[0] for connection in [*connections, half]] == [200] * (len(connections) + 1)
+    gateway.connections.close()
+    assert gateway.process.wait(10) == 0
+
+
+def test_uploads_beyond_what_memory_there_is_for_are_turned_away(start, torchserve):
+    gateway = start(GATEWAY_MAX_REQUEST_BYTES="1000000")
+    held = [gateway.connect() for _ in range(3)]
+    for connection in held:
+        connection.sendall(post(bytes(850_000), length=900_000))
+        time.sleep(0.2)
+    assert answer(held.pop())[0] == 503
+    assert gateway.classify().ok
+    for connection in held:
+        connection.sendall(bytes(50_000))
+        assert answer(connection)[0] == 200
+
+
+def test_a_form_needs_no_disk(make_app):
+    form = {"image": (io.BytesIO(bytes(9_000)), "a.jpg")}
+    with make_app().test_request_context("/api/v1/classify", method="POST", data=form) as context:
+        assert isinstance(context.request.files["image"].stream, io.BytesIO)
+
+
+def test_who_waited_for_a_thread_is_answered_in_time_as_well(start, torchserve):
+    gateway = start(GATEWAY_ANSWER_TIMEOUT_SECONDS="2")
+    began = time.monotonic()
+    connections = fill(gateway, torchserve, THREADS + 4 * WAITING)
+    assert {answer(connection)[0] for connection in connections} == {504}
+    assert time.monotonic() - began < 3
+
+
+def test_a_request_that_comes_when_its_connection_was_to_end_is_answered(start):
+    gateway = start()
+    with gateway.connect() as connection:
+        connection.sendall(post())
+        assert answer(connection)[0] == 200
+        os.kill(gateway.process.pid, signal.SIGTERM)  # kept connections now have two seconds
+        for _ in range(3):
+            connection.sendall(post())
+            received = answer(connection)
+            assert received[0] == 200
+            if received[1]["Connection"] == "close":
+                break
+        else:
+            pytest.fail("the connection goes on although the gateway stops")

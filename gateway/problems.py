@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 import structlog
 from flask import Flask, Response, current_app, g, jsonify, render_template, request
 from flask_babel import gettext
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
 
@@ -93,6 +94,11 @@ KINDS: Final = {
             "Send a smaller one; a few hundred pixels a side are plenty."
         ),
     ),
+    "too-costly": Kind(
+        422,
+        _("The picture takes too long to decode"),
+        _("Decoding it takes too much time or memory. Save it anew, smaller or as an ordinary JPEG, and send that."),
+    ),
     "too-many-requests": Kind(
         429, _("Too many requests"), _("At most %(limit)s are answered. Try again in %(seconds)s seconds.")
     ),
@@ -168,6 +174,7 @@ def init_app(app: Flask) -> None:
     """Answer every error in the one form."""
     app.register_error_handler(Problem, respond)
     app.register_error_handler(HTTPException, _from_http)
+    app.register_error_handler(ParseException, lambda _: respond(Problem("bad-request")))  # chunks, as they are read
     app.register_error_handler(Exception, _from_bug)
 
 
@@ -201,7 +208,8 @@ def _from_http(error: HTTPException) -> Response:
     if status < 400:  # a redirect
         return Response(error.get_body(), status, error.get_headers())
     if status == 413:
-        return respond(Problem.too_large(current_app.extensions["settings"].max_request_bytes))
+        settings = current_app.extensions["settings"]
+        return respond(Problem.too_large(request.max_content_length or settings.max_request_bytes))
     kinds = {404: "not-found", 405: "method-not-allowed", 408: "request-timeout"}
     if status >= 500:
         return _from_bug(error)

@@ -23,8 +23,9 @@ from PIL import Image
 
 from handler.engine import open_engine
 from handler.kserve import KServeError, KServeRequest
+from handler.limits import Alarm, OutOfTimeError, limit_memory
 from model.classifier import Classifier
-from model.images import ImageError, Pixels
+from model.images import ImageError, Pixels, TooCostlyError
 from model.labels import LABELS
 from model.manifest import Manifest
 
@@ -38,6 +39,13 @@ LENGTHS_HEADER: Final = "X-Picture-Lengths"
 """Says of a body that it is several pictures, one after the other: their lengths in bytes, separated by commas."""
 MOST_PICTURES: Final = 64
 """In one request."""
+
+PICTURE_SECONDS: Final = 3.0
+"""For decoding one picture; phones' photographs take a tenth of a second, the slowest that is honest (WebP) two."""
+BATCH_SECONDS: Final = 7.0
+"""For decoding all of a batch: TorchServe kills a worker that says nothing for ten (responseTimeout)."""
+MORE_BYTES: Final = 1_000_000_000
+"""That decoding may take, and torch where an explanation needs it; 50 megapixels of WebP take 800 MB."""
 
 Slot = Pixels | dict[str, Any]
 
@@ -54,6 +62,7 @@ class ClassifierHandler:
         self.process = psutil.Process()
         self.cpu_seconds = 0.0
         self.reported = -REPORT_EVERY
+        self.alarm = Alarm()
 
     def initialize(self, context: Any) -> None:
         """Load the weights that came in the archive, and do everything once so that the first request is not slow.
@@ -71,6 +80,7 @@ class ClassifierHandler:
         self.classifier = Classifier(engine, self.manifest)
         Image.init()  # loads the decoders
         self.classifier.outputs(np.zeros((1, 3, engine.side, engine.side), np.uint8))
+        limit_memory(MORE_BYTES)
 
         # TorchServe's worker logs two lines for every batch at INFO, which the JVM reads, parses and logs again;
         # one line of our own for each request says more.
@@ -87,8 +97,9 @@ class ClassifierHandler:
         metrics.addFilter(lambda record: not record.getMessage().startswith("[METRICS]PredictionTime"))
 
     def handle(self, rows: list[dict[str, Any]], context: Any) -> list[bytes]:
-        """Answer every row with JSON: what it asks for, or a problem with its own 4xx status."""
+        """Answer every row with JSON: what it asks for, or a problem with its own status."""
         times = [time.perf_counter()]
+        self.decoded_by = times[0] + BATCH_SECONDS
         kserve: dict[int, KServeRequest] = {}
         explained: set[int] = set()
         read = [self._read(row, index, context, kserve) for index, row in enumerate(rows)]
@@ -168,8 +179,17 @@ class ClassifierHandler:
         return [self._read_picture(picture) for picture in request.pictures]
 
     def _read_picture(self, data: bytes | bytearray) -> Slot:
+        """Decode one picture within half of the time that is left, so that some is left for every other one."""
+        left = (self.decoded_by - time.perf_counter()) / 2
         try:
-            return self.classifier.read(data)
+            if left <= 0:
+                raise OutOfTimeError
+            return self.alarm.run(min(PICTURE_SECONDS, left), lambda: self.classifier.read(data))
+        except OutOfTimeError:
+            if left < PICTURE_SECONDS:  # its neighbours in the batch took the rest
+                return self._problem(503, "model-unavailable", "The model is not available", "It is busy. Try again.")
+            error = TooCostlyError()
+            return self._problem(error.status, error.kind, error.title, str(error))
         except ImageError as error:
             return self._problem(error.status, error.kind, error.title, str(error)) | error.facts
 
@@ -230,7 +250,7 @@ def _parts(data: bytes | bytearray, lengths: str) -> Iterator[bytes]:
     Raises:
         ValueError: the lengths are no numbers, too many, or do not add up to the body.
     """
-    numbers = [int(each) for each in lengths.split(",") if each.isdecimal()]
+    numbers = [int(each) for each in lengths.split(",") if each.isdecimal() and len(each) < 10]
     if len(numbers) != len(lengths.split(",")) or len(numbers) > MOST_PICTURES or sum(numbers) != len(data):
         raise ValueError(
             f"{LENGTHS_HEADER} must be the lengths of at most {MOST_PICTURES} pictures and add up to the body's "

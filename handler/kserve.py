@@ -46,8 +46,8 @@ class KServeRequest:
             return None
         try:
             document = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise KServeError("The body begins as JSON and is none.") from error
+        except (ValueError, RecursionError, MemoryError) as error:
+            raise KServeError("The body begins as JSON and is none, or one of too many parts.") from error
         if isinstance(instances := document.get("instances"), list):
             return cls(1, _decoded([_text_of(instance) for instance in instances]))
         if isinstance(inputs := document.get("inputs"), list):

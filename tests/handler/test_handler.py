@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import resource
 
 import psutil
 import pytest
@@ -60,9 +61,11 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def handler(folder):
     handler = ClassifierHandler()
+    memory = resource.getrlimit(resource.RLIMIT_DATA)
     root_level = logging.getLogger().level
     handler.initialize(Context(folder))
     yield handler
+    resource.setrlimit(resource.RLIMIT_DATA, memory)
     logging.getLogger().setLevel(root_level)
     handler.log.handlers.clear()
     logging.getLogger("ts.metrics.caching_metric").filters.clear()

@@ -3,7 +3,7 @@
 /predictions answers with the classification, /explanations adds which parts of the picture spoke for the class, and a
 request with the header `X-Model-Manifest: true` gets the manifest of the weights that answer here. The header
 `X-Picture-Lengths` makes a body several pictures, answered by as many entries of a list. A body of JSON is read as
-KServe's (kserve.py).
+KServe's (kserve.py), unless it is said to be application/octet-stream.
 
 TorchServe loads a handler file that defines exactly one class, so helpers live in `model/`. A picture that cannot be
 answered costs its own slot of the batch only: an exception out of `handle` would fail all of them.
@@ -39,6 +39,7 @@ LENGTHS_HEADER: Final = "X-Picture-Lengths"
 """Says of a body that it is several pictures, one after the other: their lengths in bytes, separated by commas."""
 MOST_PICTURES: Final = 64
 """In one request."""
+OCTETS: Final = "application/octet-stream"
 
 PICTURE_SECONDS: Final = 3.0
 """For decoding one picture; phones' photographs take a tenth of a second, the slowest that is honest (WebP) two."""
@@ -158,7 +159,9 @@ class ClassifierHandler:
             )
         lengths = context.get_request_header(index, LENGTHS_HEADER)
         if lengths is None:
-            return self._read_body(data, index, context, kserve)
+            # Bytes that are said to be nothing else, as the gateway's are, and a form's field are pictures.
+            may_be_json = "body" in row and context.get_request_header(index, "Content-Type") != OCTETS
+            return self._read_body(data, index, context, kserve) if may_be_json else self._read_picture(data)
         try:
             parts = list(_parts(data, lengths))
         except ValueError as error:

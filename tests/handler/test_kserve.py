@@ -125,5 +125,13 @@ def test_a_refused_body_costs_its_own_slot_only(handler, folder):  # noqa: F811
     assert replies[1]["label"] == "cat"
 
 
+def test_what_is_sent_as_a_picture_is_no_json(handler, folder):  # noqa: F811
+    """The gateway sends its users' files so: none of them may choose another form for the answer."""
+    replies, _ = ask(handler, folder, v1(PHOTO_64), b"{", **{"Content-Type": "application/octet-stream"})
+    assert [reply["type"] for reply in replies] == ["/problems/unsupported-format"] * 2
+    [field] = handler.handle([{"data": v1(PHOTO_64)}], Context(folder))
+    assert json.loads(field)["status"] == 415
+
+
 def test_a_shape_may_leave_the_count_open():
     assert KServeRequest.read(v2("YQ==", "Yg==", shape=[-1])) == KServeRequest(2, [b"a", b"b"], "mine")

@@ -243,7 +243,7 @@ def test_a_crowd_that_stays_is_turned_away_at_once_and_the_rest_is_answered(gate
 
 
 def test_a_burst_is_answered(gateway, torchserve):
-    connections = fill(gateway, torchserve, THREADS + 4 * WAITING)
+    connections = fill(gateway, torchserve, THREADS + 3 * WAITING)
     torchserve.open.set()
     assert [answer(connection)[0] for connection in connections] == [200] * len(connections)
 
@@ -315,7 +315,7 @@ def test_a_form_needs_no_disk(make_app):
 def test_who_waited_for_a_thread_is_answered_in_time_as_well(start, torchserve):
     gateway = start(GATEWAY_ANSWER_TIMEOUT_SECONDS="2")
     began = time.monotonic()
-    connections = fill(gateway, torchserve, THREADS + 4 * WAITING)
+    connections = fill(gateway, torchserve, THREADS + 3 * WAITING)
     assert {answer(connection)[0] for connection in connections} == {504}
     assert time.monotonic() - began < 3
 

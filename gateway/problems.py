@@ -46,6 +46,16 @@ KINDS: Final = {
         _("The parameter %(parameter)s must be a whole number from %(least)s to %(most)s."),
     ),
     "bad-request": Kind(400, _("The request cannot be read"), _("Its head or body is malformed. Send it anew.")),
+    "token-needed": Kind(
+        401,
+        _("This page wants its token"),
+        _("Give the token of GATEWAY_STATUS_TOKEN as the password, with any name, or as Authorization: Bearer."),
+    ),
+    "not-from-here": Kind(
+        403,
+        _("This page is for the machine itself"),
+        _("Ask from the machine that the service runs on, or set GATEWAY_STATUS_TOKEN there and give that token."),
+    ),
     "not-found": Kind(
         404,
         _("Not found"),
@@ -170,6 +180,7 @@ def init_app(app: Flask) -> None:
 
 def respond(problem: Problem) -> Response:
     """Answer with the page where a person's browser asked for one, with JSON otherwise."""
+    g.problem = problem.kind  # for metrics.py
     if _is_for_a_person():
         html = render_template("index.html", problem=problem)
         response = Response(html, problem.status, mimetype="text/html")
@@ -179,6 +190,8 @@ def respond(problem: Problem) -> Response:
         response.mimetype = "application/problem+json"
     if problem.retry_after_seconds is not None:
         response.headers["Retry-After"] = str(problem.retry_after_seconds)
+    if problem.status == 401:
+        response.headers["WWW-Authenticate"] = 'Basic realm="status", charset="UTF-8"'
     return response
 
 

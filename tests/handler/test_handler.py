@@ -18,7 +18,7 @@ class Context:
 
     def __init__(self, folder, headers=()):
         self.system_properties = {"model_dir": str(folder)}
-        self.manifest = {"model": {"serializedFile": "weights.safetensors"}}
+        self.manifest = {"model": {"modelName": "cifar10", "serializedFile": "weights.safetensors"}}
         self.model_yaml_config = {"handler": {"threads": 1, "engine": "auto"}}
         self.headers = dict(headers)
         self.metrics = self

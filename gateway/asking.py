@@ -89,9 +89,8 @@ def _ask(
 ) -> Sequence[Outcome]:
     try:
         if len(group) > 1:
-            return torchserve.predict_together(
-                [upload.data for upload in group], request_id, version=version, once=once
-            )
+            pictures = [upload.data for upload in group]
+            return torchserve.predict_together(pictures, request_id, version=version, until=until, once=once)
         check_size(group[0], most_bytes)
         return [torchserve.predict(group[0].data, request_id, version=version, until=until, once=once)]
     except Problem as problem:

@@ -209,9 +209,11 @@ class Refusals:
 
     def _count(self, kind: str, path: str) -> None:
         metrics = self._app.extensions["metrics"]
-        status = str(Problem(kind).status)
-        metrics.requests.labels("POST", path if path in _ROUTES else "none", status).inc()
+        status = Problem(kind).status
+        metrics.requests.labels("POST", path if path in _ROUTES else "none", str(status)).inc()
         metrics.count_problem(kind)
+        metrics.recent.count_request(status, 0.0)
+        metrics.recent.count_problem(kind)
         self.counts[kind] = self.counts.get(kind, 0) + 1
 
     def report(self) -> None:

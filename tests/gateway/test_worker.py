@@ -240,6 +240,7 @@ def test_a_crowd_that_stays_is_turned_away_at_once_and_the_rest_is_answered(gate
     counts = requests.get(f"{gateway.url}/metrics", timeout=5).text
     assert 'gateway_requests_total{method="POST",route="/api/v1/classify",status="503"} 1.0' in counts
     assert 'gateway_problems_total{kind="overloaded"} 1.0' in counts
+    assert KINDS["overloaded"].title in requests.get(f"{gateway.url}/status", timeout=5).text
 
 
 def test_a_burst_is_answered(gateway, torchserve):

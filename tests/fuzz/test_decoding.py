@@ -33,7 +33,8 @@ def ask(folder):
     resource.setrlimit(resource.RLIMIT_DATA, memory)  # the tests' own pictures need more to be made
 
     def ask(*pictures):
-        context = Context(folder)
+        as_the_gateway = {"Content-Type": "application/octet-stream"}
+        context = Context(folder, {index: as_the_gateway for index in range(len(pictures))})
         resource.setrlimit(resource.RLIMIT_DATA, limited)
         try:
             replies = handler.handle([{"body": data} for data in pictures], context)

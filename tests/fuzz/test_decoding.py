@@ -34,7 +34,7 @@ def ask(folder):
 
     def ask(*pictures):
         as_the_gateway = {"Content-Type": "application/octet-stream"}
-        context = Context(folder, {index: as_the_gateway for index in range(len(pictures))})
+        context = Context(folder, dict.fromkeys(range(len(pictures)), as_the_gateway))
         resource.setrlimit(resource.RLIMIT_DATA, limited)
         try:
             replies = handler.handle([{"body": data} for data in pictures], context)

@@ -12,18 +12,21 @@ ARCHIVE := model-store/cifar10.mar
 ARCHIVED := $(wildcard model/*.py model/int8.onnx) model/weights.safetensors model/manifest.json \
 	$(wildcard handler/*.py) handler/model-config.yaml
 
-.PHONY: help serve models test test-containers check format translations train evaluate quantize compare bench bench-peers bench-engines bench-long chaos soak archive data clean
+.PHONY: help serve models test test-containers fuzz check locks audit format translations train evaluate quantize compare \
+	bench bench-peers bench-engines bench-long chaos soak archive data clean
 
 help:
 	@echo "make serve     start the service: page and API on http://127.0.0.1:8000"
 	@echo "make models    the model's versions in the running service: ARGS=list, ARGS=--help for the rest"
 	@echo "make test      run every test"
 	@echo "make test-containers  build the images and test what runs of them; needs Docker with compose"
+	@echo "make fuzz      fuzz the decoding of pictures for 20 minutes; ARGS=\"--seconds 60\""
 	@echo "make check     formatter, linter, types (reads only); make format mends what can be mended"
+	@echo "make locks     remake requirements/locks/, what the images install, with hashes; make audit asks for known faults"
 	@echo "make translations  find new texts for gateway/translations/*/LC_MESSAGES/messages.po, and compile those files"
 	@echo "make data      show what CIFAR-10 is (downloads it into DATA=$(DATA) if it is not there)"
 	@echo "make train     train a network anew, RECIPE=compact, served or reference; ARGS=--help lists the settings"
-	@echo "make evaluate  measure the served weights and redraw the plots"
+	@echo "make evaluate  measure the served weights and redraw the plots; ARGS=--help for photographs and corruptions"
 	@echo "make quantize  make the 8-bit network of the served weights, which answers several times as fast"
 	@echo "make compare   remake table and plots of the networks side by side; ARGS=--plan, --train or --help"
 	@echo "make bench     measure the service beside its limit and beside TorchServe as it comes"
@@ -46,6 +49,9 @@ test: $(VENV)/dev.stamp $(ARCHIVE)
 test-containers: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m containers tests/containers $(ARGS)
 
+fuzz: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -54,6 +60,12 @@ check: $(VENV)/dev.stamp
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+locks: $(VENV)/audit.stamp
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python requirements/lock.py
+
+audit: $(VENV)/audit.stamp
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python requirements/audit.py
 
 translations: $(VENV)/serve.stamp
 	$(BIN)/pybabel -q extract -F gateway/babel.cfg --no-location --omit-header --sort-output -o gateway/translations/messages.pot gateway

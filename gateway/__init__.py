@@ -4,6 +4,7 @@ from flask_openapi3 import OpenAPI
 
 from gateway import (
     api,
+    classification,
     documentation,
     health,
     languages,
@@ -13,6 +14,7 @@ from gateway import (
     request_log,
     schemas,
     security,
+    status,
     uploads,
     words,
 )
@@ -40,6 +42,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     # The last one registered sees a response first: the log line comes after every header is set.
     request_log.init_app(app)
     metrics.init_app(app)
+    classification.init_app(app, settings)
     languages.init_app(app)
     security.init_app(app, settings)
     problems.init_app(app)
@@ -48,4 +51,5 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     app.register_api(health.blueprint)
     app.register_blueprint(documentation.blueprint)
     app.register_blueprint(page.blueprint)
+    status.init_app(app)
     return app

@@ -84,6 +84,24 @@ def shades(matrix: list[list[int]]) -> list[list[int]]:
     return [[ceil(9 * each / most) for each in row] for row in mistakes]
 
 
+@dataclass(frozen=True)
+class Corrupted:
+    """One corruption's row: the share named right by severity, a shade from 0 to 9 of each, and their mean."""
+
+    name: str
+    cells: list[tuple[float, int]]
+    mean: float
+
+
+def robustness(by_corruption: dict[str, list[float]]) -> list[Corrupted]:
+    """Lay out accuracy by corruption and severity, shaded by how the mistakes compare with the most there are."""
+    most = max(1 - share for shares in by_corruption.values() for share in shares) or 1
+    return [
+        Corrupted(name, [(share, ceil(9 * (1 - share) / most)) for share in shares], sum(shares) / len(shares))
+        for name, shares in by_corruption.items()
+    ]
+
+
 @cache
 def compared() -> list[dict[str, Any]]:
     """Give the networks that were compared, the most accurate first."""

@@ -1,58 +1,84 @@
 """From a request's pictures to what became of each."""
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
-from functools import partial
-from itertools import chain
-from typing import Final, cast
+import time
+from typing import cast
 
-from flask import current_app
+from flask import Flask, current_app
 
+from gateway.asking import Answers, Outcome, ask_all, check_size
 from gateway.deadline import deadline
+from gateway.evidence import Evidence, Job
 from gateway.metrics import Metrics
 from gateway.problems import Problem
 from gateway.settings import Settings
 from gateway.torchserve import Prediction, TorchServe
+from gateway.trial import Trial, Trials
 from gateway.uploads import Upload
 
-PICTURES_TOGETHER: Final = 8
-"""Pictures that TorchServe is asked for at once: others wait for a worker only as long as these take."""
-REQUESTS_AT_ONCE: Final = 4
-"""So many such requests of one of ours are under way: enough to keep a few workers busy."""
 
-Outcome = Prediction | Problem
+def init_app(app: Flask, settings: Settings) -> None:
+    """Have trials of another version, as the operator's file says."""
+    torchserve = cast(TorchServe, app.extensions["torchserve"])
+    metrics = cast(Metrics, app.extensions["metrics"])
+    trials = Trials(settings.trial_path)
+
+    def ask_other(job: Job) -> Answers:
+        version = "" if job.by_candidate else job.trial.candidate
+        until = time.monotonic() + settings.answer_timeout_seconds / 2
+        request_id = f"{job.request_id}.compared"
+        answers = ask_all(torchserve, job.uploads, request_id, until=until, version=version, once=True)
+        if not job.by_candidate:
+            _judge(answers, job.trial, trials, evidence)
+        return answers
+
+    evidence = Evidence(metrics.registry, ask_other)
+    app.extensions["trials"] = trials
+    app.extensions["evidence"] = evidence
 
 
 def classify_all(uploads: list[Upload], request_id: str) -> list[Outcome]:
-    """Have every picture classified; each gets its prediction or its problem.
+    """Have every picture classified, all by one version; each gets its prediction or its problem.
 
-    All predictions are of one version, also when the model's default version changes meanwhile.
+    In a trial that is the candidate for some requests, unless it fails or refuses a picture: then the default version
+    is asked, and if the picture is bad, it says so as well.
     """
+    trials = cast(Trials, current_app.extensions["trials"])
+    evidence = cast(Evidence, current_app.extensions["evidence"])
     settings = cast(Settings, current_app.extensions["settings"])
-    groups = _groups(uploads, settings.max_image_bytes)
-    ask = partial(
-        _ask,
-        _torchserve(),
-        request_id=request_id,
-        most_bytes=settings.max_image_bytes,
-        until=deadline(settings.answer_timeout_seconds),
-    )
-    with ThreadPoolExecutor(REQUESTS_AT_ONCE) if len(groups) > 1 else nullcontext() as pool:
-        each = pool.map if pool else map
-        outcomes = list(chain.from_iterable(each(ask, groups)))
-        versions = [outcome.version for outcome in outcomes if isinstance(outcome, Prediction)]
-        if len(set(versions)) > 1:
-            outcomes = list(chain.from_iterable(each(partial(ask, version=versions[-1]), groups)))
-    _count(outcomes)
-    return outcomes
+    until = deadline(settings.answer_timeout_seconds)
+    candidate = None
+    if trial := trials.canary():
+        half = (time.monotonic() + until) / 2  # what is left is enough for the default version
+        candidate = ask_all(_torchserve(), uploads, request_id, until=half, version=trial.candidate, once=True)
+        _judge(candidate, trial, trials, evidence)
+        if all(isinstance(outcome, Prediction) for outcome in candidate.outcomes):
+            evidence.count_answered(trial)
+            evidence.compare(Job(trial, uploads, request_id, candidate, by_candidate=True))
+            _count(candidate.outcomes, is_default=False)
+            return candidate.outcomes
+    default = ask_all(_torchserve(), uploads, request_id, until=until)
+    if trial and candidate:
+        evidence.record(trial, default, candidate)
+    elif shadowed := trials.shadow():
+        evidence.compare(Job(shadowed, uploads, request_id, default, by_candidate=False))
+    _count(default.outcomes)
+    return default.outcomes
+
+
+def _judge(answers: Answers, trial: Trial, trials: Trials, evidence: Evidence) -> None:
+    """Count what the candidate did, and leave it out for a while where it failed."""
+    evidence.count_asked(trial, failed=not answers.is_whole)
+    if answers.is_whole:
+        trials.answered()
+    else:
+        trials.failed(trial)
 
 
 def explained(upload: Upload, request_id: str) -> Outcome:
     """Have one picture classified, with what spoke for its class."""
     settings = cast(Settings, current_app.extensions["settings"])
     try:
-        _check_size(upload, settings.max_image_bytes)
+        check_size(upload, settings.max_image_bytes)
         until = deadline(settings.answer_timeout_seconds)
         outcome: Outcome = _torchserve().predict(upload.data, request_id, explain=True, until=until)
     except Problem as problem:
@@ -61,42 +87,15 @@ def explained(upload: Upload, request_id: str) -> Outcome:
     return outcome
 
 
-def _groups(uploads: list[Upload], most_bytes: int) -> list[list[Upload]]:
-    """Part the pictures, in order, into such groups as TorchServe takes in one request; an oversize one is alone."""
-    groups: list[list[Upload]] = [[]]
-    for upload in uploads:
-        size = sum(len(each.data) for each in groups[-1]) + len(upload.data)
-        if groups[-1] and (len(groups[-1]) == PICTURES_TOGETHER or size > most_bytes):
-            groups.append([])
-        groups[-1].append(upload)
-    return groups
-
-
-def _ask(
-    torchserve: TorchServe, group: list[Upload], *, request_id: str, most_bytes: int, until: float, version: str = ""
-) -> Sequence[Outcome]:
-    try:
-        if len(group) > 1:
-            pictures = [upload.data for upload in group]
-            return torchserve.predict_together(pictures, request_id, version=version, until=until)
-        _check_size(group[0], most_bytes)
-        return [torchserve.predict(group[0].data, request_id, version=version, until=until)]
-    except Problem as problem:
-        return [problem] * len(group)
-
-
-def _check_size(upload: Upload, most_bytes: int) -> None:
-    if len(upload.data) > most_bytes:
-        raise Problem.too_large(most_bytes)
-
-
-def _count(outcomes: list[Outcome]) -> None:
+def _count(outcomes: list[Outcome], *, is_default: bool = True) -> None:
     metrics = cast(Metrics, current_app.extensions["metrics"])
     for outcome in outcomes:
         if isinstance(outcome, Problem):
             metrics.count_problem(outcome.kind)
+            if len(outcomes) > 1:  # a single one becomes the request's own
+                metrics.recent.count_problem(outcome.kind)
         else:
-            metrics.count_answer(outcome)
+            metrics.count_answer(outcome, is_default=is_default)
 
 
 def _torchserve() -> TorchServe:

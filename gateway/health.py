@@ -11,7 +11,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from gateway import schemas
 from gateway.api import responses
 from gateway.problems import Problem
-from gateway.torchserve import TorchServe
+from gateway.torchserve import Prediction, TorchServe
 
 blueprint = APIBlueprint("health", __name__, abp_tags=[Tag(name="Health")])
 
@@ -39,17 +39,21 @@ def ready() -> Response:
     Raises:
         Problem: 503 or 504, as a picture would get it now.
     """
+    outcome = probe()
+    if isinstance(outcome, Problem):
+        raise outcome
+    return jsonify({"status": "ready", "version": outcome.version, "sha256": outcome.sha256})
+
+
+def probe() -> Prediction | Problem:
+    """Have a prediction made, unless one was made just now, and give what came of it."""
     torchserve = cast(TorchServe, current_app.extensions["torchserve"])
     probes = current_app.extensions.setdefault("probes", {})
     with _lock:
         if time.monotonic() - probes.get("time", -PROBE_LIFETIME) >= PROBE_LIFETIME:
             try:
-                prediction = torchserve.probe(PROBE_PATH.read_bytes(), g.request_id, seconds=PROBE_SECONDS)
-                probes["outcome"] = {"status": "ready", "version": prediction.version, "sha256": prediction.sha256}
+                probes["outcome"] = torchserve.probe(PROBE_PATH.read_bytes(), g.request_id, seconds=PROBE_SECONDS)
             except Problem as problem:
                 probes["outcome"] = problem
             probes["time"] = time.monotonic()
-        outcome = probes["outcome"]
-    if isinstance(outcome, Problem):
-        raise outcome
-    return jsonify(outcome)
+        return cast(Prediction | Problem, probes["outcome"])

@@ -21,6 +21,7 @@ from prometheus_client import (
 
 from gateway.drift import LABELS, Expectation
 from gateway.problems import KINDS, Problem
+from gateway.recent import Recent
 from gateway.torchserve import Prediction, TorchServe
 
 METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
@@ -42,6 +43,11 @@ class Metrics:
             "Time from reading a request's head to having its answer.",
             ["route"],
             buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.in_progress = Gauge(
+            "gateway_posts_in_progress",
+            "POSTs that are being answered or wait for a thread; worker.py knows.",
             registry=self.registry,
         )
         self.stages = Histogram(
@@ -76,6 +82,12 @@ class Metrics:
             ["label"],
             registry=self.registry,
         )
+        self.expected_scores = Gauge(
+            "gateway_validation_score_share",
+            "Share of validation pictures whose answer's score was at most le.",
+            ["le"],
+            registry=self.registry,
+        )
         # Without labels it would show 0 until the first answer, which is no figure of any model.
         self.expected = Gauge(
             "gateway_validation_mean",
@@ -86,6 +98,9 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self.answered_last: Prediction | None = None
         self.expected_of = ""
+        self.expectation: Expectation | None = None
+        self.engine: dict[str, str] | None = None
+        self.recent = Recent()
         for stage in STAGES:
             self.stages.labels(stage)
         for label in LABELS:
@@ -95,21 +110,31 @@ class Metrics:
             if ":" not in kind:  # another wording of a kind that is there
                 self.problems.labels(kind)
 
-    def count_answer(self, prediction: Prediction) -> None:
-        """Count a picture that was answered."""
+    def count_answer(self, prediction: Prediction, *, is_default: bool = True) -> None:
+        """Count a picture that was answered, by the default version or by one on trial."""
         answer = prediction.answer
         self.predictions.labels(answer["label"], str(answer["in_scope"]).lower()).inc()
         self.scores.observe(answer["score"])
         for stage in STAGES:
             if stage in prediction.stages:
                 self.stages.labels(stage).observe(prediction.stages[stage])
-        self.answered_last = prediction
+        self.recent.count_answer(answer["label"], answer["score"], in_scope=answer["in_scope"])
+        if is_default:
+            self.answered_last = prediction
 
     def count_problem(self, kind: str) -> None:
         """Count a picture that was not."""
         self.problems.labels(kind).inc()
 
-    def expect(self, manifest: Prediction) -> None:
+    def learn_of(self, prediction: Prediction) -> None:
+        """Have the figures of the model that made a prediction, asking TorchServe once for each model."""
+        if prediction.sha256 == self.expected_of:
+            return
+        torchserve = cast(TorchServe, current_app.extensions["torchserve"])
+        with contextlib.suppress(Problem, KeyError):  # then the next time, or never where it has no figures
+            self._expect(torchserve.manifest(g.request_id))
+
+    def _expect(self, manifest: Prediction) -> None:
         """Show what the model's manifest says of validation pictures."""
         expectation = Expectation.of(manifest.answer)
         self.model.clear()
@@ -118,7 +143,11 @@ class Metrics:
             self.expected_shares.labels(label).set(share)
         self.expected.labels("score").set(expectation.score)
         self.expected.labels("out_of_scope").set(expectation.out_of_scope_share)
+        for score in SCORES:  # named as the histogram's buckets are
+            self.expected_scores.labels(str(float(score))).set(expectation.share_up_to(score))
         self.expected_of = manifest.sha256
+        self.expectation = expectation
+        self.engine = manifest.answer.get("engine")
 
 
 def init_app(app: Flask) -> None:
@@ -131,15 +160,17 @@ def init_app(app: Flask) -> None:
         route = request.url_rule.rule if request.url_rule else "none"
         method = request.method if request.method in METHODS else "other"
         metrics.requests.labels(method, route, str(response.status_code)).inc()
-        metrics.seconds.labels(route).observe(time.perf_counter() - g.started)
+        seconds = time.perf_counter() - g.started
+        metrics.seconds.labels(route).observe(seconds)
+        if request.method == "POST" and request.blueprint in ("api", "page"):
+            metrics.recent.count_request(response.status_code, seconds)
+            if problem := g.get("problem"):
+                metrics.recent.count_problem(problem)
         return response
 
     def expose() -> Response:
-        last = metrics.answered_last
-        if last and last.sha256 != metrics.expected_of:  # once for each model: who scrapes should not ask TorchServe
-            torchserve = cast(TorchServe, current_app.extensions["torchserve"])
-            with contextlib.suppress(Problem, KeyError):  # then at the next scrape, or never where it has no figures
-                metrics.expect(torchserve.manifest(g.request_id))
+        if metrics.answered_last:
+            metrics.learn_of(metrics.answered_last)
         return Response(generate_latest(metrics.registry), content_type=CONTENT_TYPE_LATEST)
 
     app.after_request(count)

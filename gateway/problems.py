@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 import structlog
 from flask import Flask, Response, current_app, g, jsonify, render_template, request
 from flask_babel import gettext
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
 
@@ -45,6 +46,16 @@ KINDS: Final = {
         _("The parameter %(parameter)s must be a whole number from %(least)s to %(most)s."),
     ),
     "bad-request": Kind(400, _("The request cannot be read"), _("Its head or body is malformed. Send it anew.")),
+    "token-needed": Kind(
+        401,
+        _("This page wants its token"),
+        _("Give the token of GATEWAY_STATUS_TOKEN as the password, with any name, or as Authorization: Bearer."),
+    ),
+    "not-from-here": Kind(
+        403,
+        _("This page is for the machine itself"),
+        _("Ask from the machine that the service runs on, or set GATEWAY_STATUS_TOKEN there and give that token."),
+    ),
     "not-found": Kind(
         404,
         _("Not found"),
@@ -82,6 +93,11 @@ KINDS: Final = {
             "The picture is %(width)s x %(height)s pixels; at most %(megapixels)s megapixels are read. "
             "Send a smaller one; a few hundred pixels a side are plenty."
         ),
+    ),
+    "too-costly": Kind(
+        422,
+        _("The picture takes too long to decode"),
+        _("Decoding it takes too much time or memory. Save it anew, smaller or as an ordinary JPEG, and send that."),
     ),
     "too-many-requests": Kind(
         429, _("Too many requests"), _("At most %(limit)s are answered. Try again in %(seconds)s seconds.")
@@ -158,11 +174,13 @@ def init_app(app: Flask) -> None:
     """Answer every error in the one form."""
     app.register_error_handler(Problem, respond)
     app.register_error_handler(HTTPException, _from_http)
+    app.register_error_handler(ParseException, lambda _: respond(Problem("bad-request")))  # chunks, as they are read
     app.register_error_handler(Exception, _from_bug)
 
 
 def respond(problem: Problem) -> Response:
     """Answer with the page where a person's browser asked for one, with JSON otherwise."""
+    g.problem = problem.kind  # for metrics.py
     if _is_for_a_person():
         html = render_template("index.html", problem=problem)
         response = Response(html, problem.status, mimetype="text/html")
@@ -172,6 +190,8 @@ def respond(problem: Problem) -> Response:
         response.mimetype = "application/problem+json"
     if problem.retry_after_seconds is not None:
         response.headers["Retry-After"] = str(problem.retry_after_seconds)
+    if problem.status == 401:
+        response.headers["WWW-Authenticate"] = 'Basic realm="status", charset="UTF-8"'
     return response
 
 
@@ -188,7 +208,8 @@ def _from_http(error: HTTPException) -> Response:
     if status < 400:  # a redirect
         return Response(error.get_body(), status, error.get_headers())
     if status == 413:
-        return respond(Problem.too_large(current_app.extensions["settings"].max_request_bytes))
+        settings = current_app.extensions["settings"]
+        return respond(Problem.too_large(request.max_content_length or settings.max_request_bytes))
     kinds = {404: "not-found", 405: "method-not-allowed", 408: "request-timeout"}
     if status >= 500:
         return _from_bug(error)

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -72,6 +72,11 @@ class Replicas:
         """Count those that are known."""
         with self._lock:
             return len(self._known)
+
+    def known(self) -> list[Replica]:
+        """Give copies of all replicas as they are now."""
+        with self._lock:
+            return [replace(each, key="") for each in self._known]
 
     def choose(self, other_than: Replica | None = None) -> Replica:
         """Give the replica with the fewest requests waiting of those that are not left out, or the next best.

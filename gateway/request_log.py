@@ -50,7 +50,7 @@ def _begin() -> None:
 
 def _end(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.request_id
-    if request.blueprint in ("api", "page", "health"):
+    if request.blueprint in ("api", "page", "health", "status"):
         response.headers.setdefault("Cache-Control", "no-store")
     if request.blueprint == "health":
         return response  # a probe every second would bury the rest

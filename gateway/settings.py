@@ -1,5 +1,6 @@
 """Everything about the gateway that an operator may set: environment variables `GATEWAY_…`, read once at the start."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MEGABYTE = 1_000_000
+SHORTEST_TOKEN = 16
 
 
 class Settings(BaseSettings):
@@ -50,6 +52,29 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="origins whose pages may call the API, separated by commas; `*` for all"
     )
+
+    status_token: str = Field(
+        "",
+        repr=False,
+        description="token that opens /status to other machines, 16 characters or more; empty for this machine only",
+    )
+
+    trial_file: str = Field(
+        "",
+        description="where `make models` says which version is on trial; empty for `trial.json` in `TS_MODEL_STORE`",
+    )
+
+    @property
+    def trial_path(self) -> Path:
+        """The file with the trial."""
+        return Path(self.trial_file or Path(os.environ.get("TS_MODEL_STORE", "model-store")) / "trial.json")
+
+    @field_validator("status_token")
+    @classmethod
+    def _check_status_token(cls, value: str) -> str:
+        if value and len(value) < SHORTEST_TOKEN:
+            raise ValueError(f"a token of {SHORTEST_TOKEN} characters or more cannot be guessed; this one is shorter")
+        return value
 
     @field_validator("cors_origins", "torchserve_url", mode="before")
     @classmethod

@@ -11,6 +11,7 @@ What can go wrong, as seen by a caller:
 import re
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import urllib3
@@ -90,12 +91,19 @@ class TorchServe:
         self.pool = urllib3.PoolManager(num_pools=MOST_REPLICAS, maxsize=settings.threads * 2, retries=False)
 
     def predict(
-        self, image: bytes, request_id: str, *, explain: bool = False, version: str = "", until: float | None = None
+        self,
+        image: bytes,
+        request_id: str,
+        *,
+        explain: bool = False,
+        version: str = "",
+        until: float | None = None,
+        once: bool = False,
     ) -> Prediction:
         """Have one picture classified; with `explain`, its answer has an `explanation` as well.
 
         The default version of the model answers, or the one that `version` names. `until` is on the monotonic clock;
-        without it the answer may take as long as is set.
+        without it the answer may take as long as is set. `once` is for what can be had elsewhere: see `_ask`.
 
         Raises:
             PictureRefused: the picture itself gets no answer.
@@ -103,9 +111,8 @@ class TorchServe:
             ModelTimeout: it did not answer in time.
         """
         what = "explanations" if explain else "predictions"
-        return self._ask(
-            self._path(what, version), image, {"X-Request-ID": request_id}, self._until(until)
-        ).prediction()
+        headers = {"X-Request-ID": request_id}
+        return self._ask(self._path(what, version), image, headers, self._until(until), once=once).prediction()
 
     def probe(self, image: bytes, request_id: str, *, seconds: float) -> Prediction:
         """Have a picture classified within so many seconds; the handler's log says nothing of it.
@@ -118,7 +125,13 @@ class TorchServe:
         return self._ask(self._path("predictions"), image, headers, time.monotonic() + seconds).prediction()
 
     def predict_together(
-        self, images: list[bytes], request_id: str, *, version: str = "", until: float | None = None
+        self,
+        images: list[bytes],
+        request_id: str,
+        *,
+        version: str = "",
+        until: float | None = None,
+        once: bool = False,
     ) -> list[Prediction | PictureRefused]:
         """Have several pictures classified by one request, which costs much less than as many; each gets its own.
 
@@ -128,22 +141,24 @@ class TorchServe:
         """
         headers = {"X-Request-ID": request_id, "X-Picture-Lengths": ",".join(str(len(image)) for image in images)}
         try:
-            reply = self._ask(self._path("predictions", version), b"".join(images), headers, self._until(until))
+            path, until = self._path("predictions", version), self._until(until)
+            reply = self._ask(path, b"".join(images), headers, until, once=once)
         except PictureRefused:
             reply = None
         if reply is None or not isinstance(reply.document, list):
             # A version whose handler knows of one picture a request only, as the first ones did.
-            return [self._predict_or_refuse(image, request_id, version, until) for image in images]
+            ask = partial(self._predict_or_refuse, request_id=request_id, version=version, until=until, once=once)
+            return [ask(image) for image in images]
         return [
             PictureRefused(each) if "status" in each else replace(reply, document=each).prediction()
             for each in reply.document
         ]
 
     def _predict_or_refuse(
-        self, image: bytes, request_id: str, version: str, until: float | None
+        self, image: bytes, *, request_id: str, version: str, until: float | None, once: bool
     ) -> Prediction | PictureRefused:
         try:
-            return self.predict(image, request_id, version=version, until=until)
+            return self.predict(image, request_id, version=version, until=until, once=once)
         except PictureRefused as refused:
             return refused
 
@@ -163,17 +178,21 @@ class TorchServe:
     def _path(self, what: str, version: str = "") -> str:
         return f"{what}/{self.settings.model_name}" + (f"/{version}" if version else "")
 
-    def _ask(self, what: str, body: bytes, headers: dict[str, str], until: float) -> _Reply:
+    def _ask(self, what: str, body: bytes, headers: dict[str, str], until: float, *, once: bool = False) -> _Reply:
         """Ask one replica and, where it fails, once more, until a moment on the monotonic clock.
 
         That is safe: a prediction changes nothing. A full queue is no failure, but another replica may have room. The
         first has a part of the time only: a machine that is gone, or a worker that hangs, says nothing at all. With an
         explanation, which takes long, that is told from a busy one by another replica alone.
+
+        With `once` it is not asked again, and a failure is not held against the replica: it may be the version's.
         """
         began = time.monotonic()
         if began >= until:  # it has waited for a thread all the time
             raise ModelTimeout(self.settings.answer_timeout_seconds)
         replica = self._choose()
+        if once:
+            return self._ask_replica(replica, what, body, headers, until, is_held_against=False)
         may_hang = len(self.replicas) > 1 or not what.startswith("explanations")
         try:
             first_until = began + (until - began) * FIRST_SHARE if may_hang else until
@@ -190,13 +209,23 @@ class TorchServe:
         except NoReplicaError as error:
             raise ModelUnavailable(str(error)) from error
 
-    def _ask_replica(self, replica: Replica, what: str, body: bytes, headers: dict[str, str], until: float) -> _Reply:
+    def _ask_replica(
+        self,
+        replica: Replica,
+        what: str,
+        body: bytes,
+        headers: dict[str, str],
+        until: float,
+        *,
+        is_held_against: bool = True,
+    ) -> _Reply:
         began = time.perf_counter()
         try:
             with self.replicas.waiting_for(replica):
                 response = self._post(replica, what, body, headers, until)
         except (ModelUnavailable, ModelTimeout) as problem:
-            self.replicas.failed(replica, problem.reason)
+            if is_held_against:
+                self.replicas.failed(replica, problem.reason)
             raise
         if response.status == 200:
             self.replicas.answered(replica)
@@ -214,7 +243,8 @@ class TorchServe:
         reason = "the key is refused" if _key_refused(response) else f"TorchServe answered {response.status}"
         if response.status == 503:
             raise _QueueFull(reason)
-        self.replicas.failed(replica, reason)
+        if is_held_against:
+            self.replicas.failed(replica, reason)
         raise ModelUnavailable(reason)
 
     def _post(

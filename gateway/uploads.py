@@ -31,6 +31,7 @@ def uploads_of(request: flask.Request, settings: Settings) -> list[Upload]:
 
     Raises:
         Problem: 400 where there is none or too many.
+        RequestEntityTooLarge: the body has too many bytes, fields or parts; nothing beyond the limit is read.
     """
     if request.mimetype == "multipart/form-data":
         parts = [part for part in request.files.getlist("image") if part.filename]
@@ -38,6 +39,7 @@ def uploads_of(request: flask.Request, settings: Settings) -> list[Upload]:
             raise Problem("too-many-images", count=len(parts), max_images=settings.max_images)
         uploads = [Upload(part.filename, part.read(), part.mimetype) for part in parts]
     else:
+        request.max_content_length = min(settings.max_image_bytes, settings.max_request_bytes)
         body = request.get_data(cache=False, parse_form_data=False)
         uploads = [Upload(None, body, request.mimetype)] if body else []
     if not uploads:

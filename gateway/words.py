@@ -30,6 +30,7 @@ def init_app(app: Flask) -> None:
             "sureness": sureness,
             "label_names": label_names(),
             "variant_names": variant_names(),
+            "corruption_names": corruption_names(),
             "split_names": {"train": _("training (augmented)"), "validation": _("validation"), "test": _("test")},
             "samples": (
                 ("cat.jpg", _("A cat")),
@@ -77,6 +78,27 @@ def variant_names() -> dict[str, str]:
         "from-imagenet": _("from ImageNet's weights"),
         "from-scratch": _("from random weights"),
         "own-recipe": _("by its own recipe"),
+    }
+
+
+def corruption_names() -> dict[str, str]:
+    """Give the names of what spoils pictures when robustness is measured, by their names in the manifest."""
+    return {
+        "gaussian_noise": _("Gaussian noise"),
+        "shot_noise": _("shot noise"),
+        "impulse_noise": _("impulse noise"),
+        "defocus_blur": _("out of focus"),
+        "glass_blur": _("seen through rough glass"),
+        "motion_blur": _("blurred by motion"),
+        "zoom_blur": _("blurred by zooming"),
+        "snow": _("snow"),
+        "frost": _("frost"),
+        "fog": _("fog"),
+        "brightness": _("too bright"),
+        "contrast": _("little contrast"),
+        "elastic_transform": _("bent"),
+        "pixelate": _("coarse pixels"),
+        "jpeg_compression": _("JPEG compression"),
     }
 
 

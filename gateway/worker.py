@@ -41,9 +41,9 @@ REQUESTS_HELD: Final = 2
 """So many of the largest requests may be in memory at once, or many more of the usual size."""
 
 BURST_SECONDS: Final = 2.0
-BURST_WAIT_SECONDS: Final = 0.5
-"""For `BURST_SECONDS` after there was last a free thread, more than the usual number may wait, if none has waited for
-longer than this: a burst, or a worker that is being replaced, passes. In a crowd that stays, everyone would wait."""
+BURST: Final = 3
+"""For `BURST_SECONDS` after there was last a free thread, so many times more requests may wait: a burst, or a worker
+that is being replaced, passes; in a crowd that stays, everyone would wait long."""
 
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*(?=\r\n)", re.IGNORECASE)
 _CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
@@ -209,9 +209,11 @@ class Refusals:
 
     def _count(self, kind: str, path: str) -> None:
         metrics = self._app.extensions["metrics"]
-        status = str(Problem(kind).status)
-        metrics.requests.labels("POST", path if path in _ROUTES else "none", status).inc()
+        status = Problem(kind).status
+        metrics.requests.labels("POST", path if path in _ROUTES else "none", str(status)).inc()
         metrics.count_problem(kind)
+        metrics.recent.count_request(status, 0.0)
+        metrics.recent.count_problem(kind)
         self.counts[kind] = self.counts.get(kind, 0) + 1
 
     def report(self) -> None:
@@ -243,7 +245,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.surplus: dict[TConn, bytes] = {}  # what came after a request: the next one
         self.held_bytes = 0
         self.posts = 0  # that threads have, or that wait for one
-        self.waiting: dict[TConn, float] = {}  # since when, those that no thread has begun with
         self.had_room = time.monotonic()
         self.others = ThreadPoolExecutor(self.threads)
         wsgi.Response = WholeResponse
@@ -253,6 +254,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Load the application."""
         super().load_wsgi()
         self.refusals = Refusals(self.wsgi)
+        self.wsgi.extensions["metrics"].in_progress.set_function(lambda: self.posts)
 
     def accept(self, listener: Any) -> None:
         """Take a connection; of as many as there may be, one that is idle or has sent no whole request makes room."""
@@ -347,8 +349,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             if len(incoming.data) > incoming.whole_bytes:
                 self.surplus[conn] = bytes(incoming.data[incoming.whole_bytes :])
         self.posts += is_post
-        if is_post:
-            self.waiting[conn] = time.monotonic()
         done = self._done_post if is_post else self._done
         (self.tpool if is_post else self.others).submit(self.handle, conn).add_done_callback(partial(done, conn))
 
@@ -367,15 +367,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         now = time.monotonic()
         if self.posts < self.threads:
             self.had_room = now
-        if self.posts < self.threads + self.most_waiting:
-            return False
-        waits = now - min(list(self.waiting.values()), default=now)
-        return now - self.had_room > BURST_SECONDS or waits > BURST_WAIT_SECONDS
-
-    def handle(self, conn: TConn) -> Any:
-        """Begin with a request, in a thread."""
-        self.waiting.pop(conn, None)
-        return super().handle(conn)
+        is_burst = now - self.had_room < BURST_SECONDS
+        return self.posts >= self.threads + self.most_waiting * (BURST if is_burst else 1)
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
         """Answer, in a thread; whoever does not take the answer is not waited for without end."""

@@ -19,7 +19,7 @@ from model.manifest import INT8_PATH, MANIFEST_PATH, WEIGHTS_PATH, Manifest, Wei
 MODEL_NAME: Final = "cifar10"
 ROOT: Final = Path(__file__).parent.parent
 DEFAULT_ARCHIVE: Final = ROOT / "model-store" / f"{MODEL_NAME}.mar"
-HANDLER_PACKAGE: Final = ("__init__.py", "engine.py")
+HANDLER_PACKAGE: Final = ("__init__.py", "engine.py", "kserve.py", "limits.py")
 """What the handler's own file imports from its folder."""
 ZIP_EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can state
 

@@ -2,7 +2,8 @@
 
 /predictions answers with the classification, /explanations adds which parts of the picture spoke for the class, and a
 request with the header `X-Model-Manifest: true` gets the manifest of the weights that answer here. The header
-`X-Picture-Lengths` makes a body several pictures, answered by as many entries of a list.
+`X-Picture-Lengths` makes a body several pictures, answered by as many entries of a list. A body of JSON is read as
+KServe's (kserve.py), unless it is said to be application/octet-stream.
 
 TorchServe loads a handler file that defines exactly one class, so helpers live in `model/`. A picture that cannot be
 answered costs its own slot of the batch only: an exception out of `handle` would fail all of them.
@@ -21,8 +22,10 @@ import psutil
 from PIL import Image
 
 from handler.engine import open_engine
+from handler.kserve import KServeError, KServeRequest
+from handler.limits import Alarm, OutOfTimeError, limit_memory
 from model.classifier import Classifier
-from model.images import ImageError, Pixels
+from model.images import ImageError, Pixels, TooCostlyError
 from model.labels import LABELS
 from model.manifest import Manifest
 
@@ -36,6 +39,14 @@ LENGTHS_HEADER: Final = "X-Picture-Lengths"
 """Says of a body that it is several pictures, one after the other: their lengths in bytes, separated by commas."""
 MOST_PICTURES: Final = 64
 """In one request."""
+OCTETS: Final = "application/octet-stream"
+
+PICTURE_SECONDS: Final = 3.0
+"""For decoding one picture; phones' photographs take a tenth of a second, the slowest that is honest (WebP) two."""
+BATCH_SECONDS: Final = 7.0
+"""For decoding all of a batch: TorchServe kills a worker that says nothing for ten (responseTimeout)."""
+MORE_BYTES: Final = 1_000_000_000
+"""That decoding may take, and torch where an explanation needs it; 50 megapixels of WebP take 800 MB."""
 
 Slot = Pixels | dict[str, Any]
 
@@ -52,6 +63,7 @@ class ClassifierHandler:
         self.process = psutil.Process()
         self.cpu_seconds = 0.0
         self.reported = -REPORT_EVERY
+        self.alarm = Alarm()
 
     def initialize(self, context: Any) -> None:
         """Load the weights that came in the archive, and do everything once so that the first request is not slow.
@@ -62,12 +74,14 @@ class ClassifierHandler:
         folder = Path(context.system_properties["model_dir"])
         self.manifest = Manifest.read(folder / "manifest.json")
         settings = context.model_yaml_config["handler"]
+        self.name = context.manifest["model"]["modelName"]
         weights = folder / context.manifest["model"]["serializedFile"]
         engine, reason = open_engine(weights, self.manifest, int(settings["threads"]), settings["engine"])
         self.engine = {"name": engine.name} | ({"fallback": reason} if reason else {})
         self.classifier = Classifier(engine, self.manifest)
         Image.init()  # loads the decoders
         self.classifier.outputs(np.zeros((1, 3, engine.side, engine.side), np.uint8))
+        limit_memory(MORE_BYTES)
 
         # TorchServe's worker logs two lines for every batch at INFO, which the JVM reads, parses and logs again;
         # one line of our own for each request says more.
@@ -84,9 +98,12 @@ class ClassifierHandler:
         metrics.addFilter(lambda record: not record.getMessage().startswith("[METRICS]PredictionTime"))
 
     def handle(self, rows: list[dict[str, Any]], context: Any) -> list[bytes]:
-        """Answer every row with JSON: what it asks for, or a problem with its own 4xx status."""
+        """Answer every row with JSON: what it asks for, or a problem with its own status."""
         times = [time.perf_counter()]
-        read = [self._read(row, index, context) for index, row in enumerate(rows)]
+        self.decoded_by = times[0] + BATCH_SECONDS
+        kserve: dict[int, KServeRequest] = {}
+        explained: set[int] = set()
+        read = [self._read(row, index, context, kserve) for index, row in enumerate(rows)]
         times.append(time.perf_counter())
         slots = [slot for each in read for slot in (each if isinstance(each, list) else [each])]
         good = [slot for slot in slots if isinstance(slot, np.ndarray)]
@@ -95,30 +112,40 @@ class ClassifierHandler:
         answered = iter([slot if isinstance(slot, dict) else next(answers) for slot in slots])
         replies = [[next(answered) for _ in each] if isinstance(each, list) else next(answered) for each in read]
         for index, (slot, reply) in enumerate(zip(read, replies, strict=True)):
-            wanted = context.get_request_header(index, "explain") == "True"
-            if wanted and isinstance(slot, np.ndarray) and isinstance(reply, dict):
-                reply["explanation"] = self._explain(slot, reply["label"])
+            if context.get_request_header(index, "explain") != "True":
+                continue
+            # One of KServe's has a single picture: more are refused.
+            pixels, answer = (slot[0], reply[0]) if index in kserve else (slot, reply)  # type: ignore[index]
+            if isinstance(pixels, np.ndarray) and isinstance(answer, dict):
+                answer["explanation"] = self._explain(pixels, answer["label"])
+                explained.add(index)
         times.append(time.perf_counter())
 
         # Every request of a batch waits for all of it, so these are the times of each of them.
         stages = {
             stage: round((end - start) * 1000, 2)
             for stage, start, end in zip(STAGES, times[:-1], times[1:], strict=True)
-            if stage != "explain" or any("explanation" in reply for reply in replies)
+            if stage != "explain" or explained
         }
         batch = {"batch_size": len(slots)} | {f"batch_{stage}_ms": took for stage, took in stages.items()}
         for index, reply in enumerate(replies):
-            self._describe(index, context, reply, stages)
             if context.get_request_header(index, "X-Probe") != "true":  # one every second would bury the rest
                 for each in reply if isinstance(reply, list) else [reply]:
                     self._log(index, context, each, batch)
+            if (request := kserve.get(index)) and isinstance(reply, list):
+                names = (self.name, self.manifest.version)
+                replies[index] = request.answer(reply, *names, explained=index in explained)
+            self._describe(index, context, replies[index], stages)
         self._report_process(context)
         return [json.dumps(reply).encode() for reply in replies]
 
-    def _read(self, row: dict[str, Any], index: int, context: Any) -> Slot | list[Slot]:
+    def _read(
+        self, row: dict[str, Any], index: int, context: Any, kserve: dict[int, KServeRequest]
+    ) -> Slot | list[Slot]:
         """Give the row's input to the network, or at once what answers it: the manifest, or the problem it has.
 
-        A row may have several pictures, which is much cheaper than as many requests; these each have their slot.
+        A row may have several pictures, which is much cheaper than as many requests; these each have their slot. A
+        row of KServe's is put into `kserve`, by its index.
         """
         if context.get_request_header(index, "X-Model-Manifest") == "true":
             return self.manifest.document | {"engine": self.engine}
@@ -132,16 +159,40 @@ class ClassifierHandler:
             )
         lengths = context.get_request_header(index, LENGTHS_HEADER)
         if lengths is None:
-            return self._read_picture(data)
+            # Bytes that are said to be nothing else, as the gateway's are, and a form's field are pictures.
+            may_be_json = "body" in row and context.get_request_header(index, "Content-Type") != OCTETS
+            return self._read_body(data, index, context, kserve) if may_be_json else self._read_picture(data)
         try:
             parts = list(_parts(data, lengths))
         except ValueError as error:
             return self._problem(400, "bad-request", "The pictures cannot be told apart", str(error))
         return [self._read_picture(part) for part in parts]
 
-    def _read_picture(self, data: bytes | bytearray) -> Slot:
+    def _read_body(
+        self, data: bytes | bytearray, index: int, context: Any, kserve: dict[int, KServeRequest]
+    ) -> Slot | list[Slot]:
         try:
-            return self.classifier.read(data)
+            request = KServeRequest.read(data, one=context.get_request_header(index, "explain") == "True")
+        except KServeError as error:
+            problem = self._problem(400, "bad-request", "The request cannot be read", str(error))
+            return problem | {"error": str(error)}
+        if request is None:
+            return self._read_picture(data)
+        kserve[index] = request
+        return [self._read_picture(picture) for picture in request.pictures]
+
+    def _read_picture(self, data: bytes | bytearray) -> Slot:
+        """Decode one picture within half of the time that is left, so that some is left for every other one."""
+        left = (self.decoded_by - time.perf_counter()) / 2
+        try:
+            if left <= 0:
+                raise OutOfTimeError
+            return self.alarm.run(min(PICTURE_SECONDS, left), lambda: self.classifier.read(data))
+        except OutOfTimeError:
+            if left < PICTURE_SECONDS:  # its neighbours in the batch took the rest
+                return self._problem(503, "model-unavailable", "The model is not available", "It is busy. Try again.")
+            error = TooCostlyError()
+            return self._problem(error.status, error.kind, error.title, str(error))
         except ImageError as error:
             return self._problem(error.status, error.kind, error.title, str(error)) | error.facts
 
@@ -202,7 +253,7 @@ def _parts(data: bytes | bytearray, lengths: str) -> Iterator[bytes]:
     Raises:
         ValueError: the lengths are no numbers, too many, or do not add up to the body.
     """
-    numbers = [int(each) for each in lengths.split(",") if each.isdecimal()]
+    numbers = [int(each) for each in lengths.split(",") if each.isdecimal() and len(each) < 10]
     if len(numbers) != len(lengths.split(",")) or len(numbers) > MOST_PICTURES or sum(numbers) != len(data):
         raise ValueError(
             f"{LENGTHS_HEADER} must be the lengths of at most {MOST_PICTURES} pictures and add up to the body's "

@@ -7,11 +7,13 @@ transparency passes unchanged, pixel for pixel, where `detail` is no less.
 """
 
 import io
+import warnings
 from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -23,10 +25,6 @@ MIN_SIDE: Final = 8
 
 MAX_PIXELS: Final = 50_000_000
 """Width times height; the 50-megapixel pictures of today's phones pass (8,160 x 6,120)."""
-
-# Pillow's own limit is a warning or an error depending on size and on the warnings filter; ours is checked below,
-# before a pixel is decoded.
-Image.MAX_IMAGE_PIXELS = None
 
 # First bytes, to tell a damaged picture from something that is no picture that we read, and to name the latter.
 _SIGNATURES: Final = (
@@ -43,6 +41,10 @@ _SIGNATURES: Final = (
     (0, b"<svg", "SVG"),
     (0, b"BM", "BMP"),
 )
+
+# Bytes of a JPEG that are decoded at a time. Each may hold many scans, and each scan goes over all pixels: Pillow's own
+# 64 kB could take half a minute, in which nobody can break it off. Of a photograph, smaller ones cost next to nothing.
+_JPEG_BLOCK: Final = 2048
 
 # The softest of Pillow's filters: of all it leaves large photographs most like CIFAR-10's own pictures.
 _FILTER: Final = Image.Resampling.BILINEAR
@@ -116,6 +118,19 @@ class TooManyPixelsError(ImageError):
     status = 422
 
 
+class TooCostlyError(ImageError):
+    """Decoding takes too much time or memory."""
+
+    kind = "too-costly"
+    title = "The picture takes too long to decode"
+    status = 422
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Decoding it takes too much time or memory. Save it anew, smaller or as an ordinary JPEG, and send that."
+        )
+
+
 def read_pixels(image_bytes: bytes | bytearray, side: int, detail: int) -> Pixels:
     """Decode one picture into a network's input: RGB, 0 to 255, shape (3, side, side).
 
@@ -127,7 +142,17 @@ def read_pixels(image_bytes: bytes | bytearray, side: int, detail: int) -> Pixel
         DamagedImageError: truncated or otherwise not decodable.
         ImageTooSmallError: a side is shorter than `MIN_SIDE`.
         TooManyPixelsError: there are more than `MAX_PIXELS`.
+        TooCostlyError: there is not enough memory, or a GIF would take too much.
     """
+    try:
+        with warnings.catch_warnings():  # of metadata that Pillow finds odd: they would go to the log
+            warnings.simplefilter("ignore")
+            return _read_pixels(image_bytes, side, detail)
+    except MemoryError as error:
+        raise TooCostlyError from error
+
+
+def _read_pixels(image_bytes: bytes | bytearray, side: int, detail: int) -> Pixels:
     with _open(image_bytes) as image:
         width, height = image.size
         if min(width, height) < MIN_SIDE:
@@ -148,6 +173,8 @@ def read_pixels(image_bytes: bytes | bytearray, side: int, detail: int) -> Pixel
         try:
             square = _square(image, detail)
             upright = _UPRIGHT.get(_orientation(image))
+        except MemoryError:
+            raise
         except Exception as error:  # Pillow's decoders raise a dozen kinds, SyntaxError and struct.error among them
             raise _damaged(image.format or "image") from error
     if upright is not None:
@@ -160,8 +187,15 @@ def read_pixels(image_bytes: bytes | bytearray, side: int, detail: int) -> Pixel
 def _open(image_bytes: bytes | bytearray) -> Image.Image:
     name = _format_of(image_bytes)
     if name in FORMATS:
+        # Pillow's own limit says less than ours, which is checked before a pixel is decoded. But what a GIF's first
+        # frame will be replaced by, of any size, is laid out as it is opened; above twice this it is not.
+        Image.MAX_IMAGE_PIXELS = MAX_PIXELS if name == "GIF" else None
         try:
-            return Image.open(io.BytesIO(image_bytes), formats=FORMATS)
+            return Image.open(io.BytesIO(image_bytes), formats=(name,))
+        except MemoryError:
+            raise
+        except Image.DecompressionBombError as error:
+            raise TooCostlyError from error
         except Exception as error:  # as above: headers are parsed here
             raise _damaged(name) from error
     if not image_bytes:
@@ -188,10 +222,14 @@ def _square(image: Image.Image, detail: int) -> Image.Image:
     """Give the middle square as an RGB picture of at most `detail` pixels a side, not yet turned upright."""
     # A JPEG can be decoded at an eighth of its size; four times the target leaves antialiasing its work.
     image.draft(None, (4 * detail, 4 * detail))
+    if isinstance(image, JpegImageFile):
+        image.decodermaxblock = _JPEG_BLOCK
     image.load()
     if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey at 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    if image.mode != mode:  # else it would be copied, which for 50 megapixels is 200 MB
+        image = image.convert(mode)
     middle = min(image.size)
     left, top = (image.width - middle) / 2, (image.height - middle) / 2
     size = (min(middle, detail), min(middle, detail))

@@ -3,6 +3,8 @@
 import argparse
 import sys
 from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,12 @@ from rich.progress import track
 
 from launcher.settings import Settings
 from operations.errors import OperationError, Refused
+from operations.evidence import Rules, figures_of, judge
 from operations.keys import Keys
+from operations.lock import held
 from operations.report import Report
 from operations.torchserve import TorchServe, Version, management_url
+from operations.trial import Kind
 from operations.versions import Versions
 
 
@@ -48,7 +53,34 @@ def arguments() -> argparse.ArgumentParser:
     scale = commands.add_parser("scale", parents=[changing], help="set a version's number of workers")
     scale.add_argument("workers", type=_count, metavar="N")
     scale.add_argument("--version", help="the default one if left out")
+    for name, what in (
+        ("canary", "have a version answer a share of the gateway's requests, or `off`"),
+        ("shadow", "have a version asked copies of a share of the gateway's requests, or `off`"),
+    ):
+        trial = commands.add_parser(name, parents=[changing], help=what)
+        trial.add_argument("version", metavar="VERSION|off")
+        trial.add_argument("--share", type=_share, default=0.1, help="from 0 to 1 (0.1)")
+    gateway = argparse.ArgumentParser(add_help=False)
+    gateway.add_argument(
+        "--gateway", metavar="URL", help="whose figures (default: make serve's; see GATEWAY_STATUS_TOKEN)"
+    )
+    for name, default in asdict(Rules()).items():
+        words = f"--{name.replace('_', '-')}"
+        gateway.add_argument(words, type=type(default), default=default, metavar="N", help=f"({default:g})")
+    commands.add_parser("compare", parents=[common, gateway], help="show what the trial has shown so far")
+    commands.add_parser(
+        "decide",
+        parents=[changing, gateway],
+        help="promote the version on trial or end the trial, by what it has shown",
+    )
     return parser
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError("a number above 0, at most 1")
+    return value
 
 
 def _count(text: str) -> int:
@@ -95,10 +127,51 @@ def change(options: argparse.Namespace, versions: Versions, report: Report) -> N
         case "remove":
             versions.remove(options.version)
             report.say(f"version {options.version} {would} removed", version=options.version, **facts)
+        case "canary" | "shadow":
+            try_out(options, versions, report, facts)
         case "scale":
             version = versions.scale(options.version, options.workers)
             sentence = f"version {version.name} {would} served by {options.workers} (before: {version.workers})"
             report.say(sentence, version=version.name, workers=options.workers, before=version.workers, **facts)
+
+
+def try_out(options: argparse.Namespace, versions: Versions, report: Report, facts: dict[str, Any]) -> None:
+    """Begin, change or end a trial."""
+    kind: Kind = options.command
+    off = options.version == "off"
+    trial = versions.end_trial(kind) if off else versions.try_out(options.version, kind, options.share)
+    report.trial(trial, **facts)
+
+
+def decide(options: argparse.Namespace, settings: Settings, versions: Versions, report: Report) -> None:
+    """Promote the version on trial, or end the trial, by what it has shown.
+
+    Raises:
+        Refused: it has not shown enough yet, or a check before the promotion failed.
+    """
+    rules = _rules(options)
+    figures = figures_of(settings, options.gateway)
+    verdict, checks = judge(figures, rules)
+    report.evidence(figures, verdict, checks)
+    candidate = figures["candidate"]
+    if verdict == "wait":
+        raise Refused(f"version {candidate} has not shown enough yet: the trial goes on")
+    done = not options.dry_run
+    if verdict == "end":
+        versions.end_trial()
+        failed = ", ".join(check.name for check in checks if not check.passed)
+        sentence = f"the trial of version {candidate} {'is' if done else 'would be'} over: {failed}. The default stays"
+        report.say(sentence, version=candidate, done=done)
+        return
+    options.version, options.force = candidate, False
+    examine(options, versions, report)
+    old = versions.promote(candidate)
+    sentence = f"version {candidate} {'is' if done else 'would be'} the default; rollback goes back to {old}"
+    report.say(sentence, version=candidate, before=old, done=done)
+
+
+def _rules(options: argparse.Namespace) -> Rules:
+    return Rules(**{name: getattr(options, name) for name in asdict(Rules())})
 
 
 def examine(options: argparse.Namespace, versions: Versions, report: Report) -> None:
@@ -138,12 +211,22 @@ def run(options: argparse.Namespace, report: Report) -> None:
     except ValidationError as error:
         wrong = error.errors()[0]
         raise Refused(f"{str(wrong['loc'][0]).upper()}: {wrong['msg']}") from error
-    torchserve = TorchServe(settings, Keys(options.key_file or settings.key_file, management_url(settings)))
+    if options.command == "compare":
+        figures = figures_of(settings, options.gateway)
+        report.evidence(figures, *judge(figures, _rules(options)))
+        return
+    key_file = options.key_file or settings.key_file
+    torchserve = TorchServe(settings, Keys(key_file, management_url(settings)))
     if options.command in {"list", "describe"}:
         look(options, torchserve, report)
-    else:
-        model_store = settings.ts_model_store
-        change(options, Versions(torchserve, model_store, options.timeout, dry_run=options.dry_run), report)
+        return
+    versions = Versions(torchserve, settings.ts_model_store, options.timeout, dry_run=options.dry_run)
+    torchserve.default()  # a service that is not there is said before a lock that cannot be had
+    with nullcontext() if options.dry_run else held(key_file.parent, options.command):
+        if options.command == "decide":
+            decide(options, settings, versions, report)
+        else:
+            change(options, versions, report)
 
 
 def main() -> int:

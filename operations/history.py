@@ -4,12 +4,14 @@ By it a later command can take the last promotion back, and TorchServe starts ag
 the model store, beside the archives it speaks of.
 """
 
+import contextlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from operations.errors import Refused
+from operations.trial import TrialFile
 
 FILE_NAME: Final = "versions.json"
 
@@ -58,8 +60,16 @@ class History:
         """Give the archives to load at a start, the default one first: what was promoted last, and the one before.
 
         It is `packed` alone where nothing was promoted, where the archive is gone, or where `packed` was packed after
-        the last promotion: whoever did that wants to see it.
+        the last promotion: whoever did that wants to see it. What is on trial comes last.
         """
+        archives = self._defaults_to_start_with(packed)
+        with contextlib.suppress(Refused):
+            trial = TrialFile.of(self.model_store).read()
+            if trial and trial.archive not in archives and (self.model_store / trial.archive).is_file():
+                archives.append(trial.archive)
+        return archives
+
+    def _defaults_to_start_with(self, packed: str) -> list[str]:
         try:
             recorded = self._read()
             if not recorded or (self.model_store / packed).stat().st_mtime > self.path.stat().st_mtime:

@@ -9,6 +9,7 @@ from rich.table import Table
 from operations.checks import Check
 from operations.errors import OperationError
 from operations.torchserve import Version
+from operations.trial import Trial
 
 
 class Report:
@@ -50,11 +51,47 @@ class Report:
 
     def checks(self, checks: list[Check]) -> None:
         """Show what the checks found."""
-        self.document["checks"] = [
+        self.document["checks"] = self.document.get("checks", []) + [
             {"name": check.name, "passed": check.passed, "finding": check.finding} for check in checks
         ]
         for check in checks:
             self._print(f"  {'[green]passed[/]' if check.passed else '[red]failed[/]'}  {check.name}: {check.finding}")
+
+    def trial(self, trial: Trial | None, *, done: bool) -> None:
+        """Say what is on trial now, or would be."""
+        shares = {"canary_share": trial.canary_share, "shadow_share": trial.shadow_share} if trial else {}
+        is_or_would = "is" if done else "would be"
+        if trial is None:
+            self.say(f"nothing {is_or_would} on trial", version=None, done=done)
+            return
+        parts = [f"answers {trial.canary_share:.0%} of the requests"] if trial.canary_share else []
+        parts += [f"gets copies of {trial.shadow_share:.0%}"] if trial.shadow_share else []
+        sentence = f"version {trial.candidate} {is_or_would} on trial: {' and '.join(parts)}; compare shows how it does"
+        self.say(sentence, version=trial.candidate, done=done, **shares)
+
+    def evidence(self, figures: dict[str, Any], verdict: str, checks: list[Check]) -> None:
+        """Show what a trial has shown, and what the rules make of it."""
+        self.document |= {"trial": figures, "verdict": verdict}
+        table = Table("", f"version {figures['default'] or '?'}", f"on trial: {figures['candidate']}")
+        seconds = figures["seconds"]
+        for name in ("p50", "p95"):
+            times = [seconds[role][name] for role in ("default", "candidate")]
+            table.add_row(
+                f"{name} of its answers", *("" if each is None else f"{1000 * each:.0f} ms" for each in times)
+            )
+        self._print(table)
+        self._print(
+            f"since {figures['since']}: asked {figures['asked']} requests, whose senders got its answer to "
+            f"{figures['answered']}; {figures['failed']} failed; {figures['requests']} compared, no room for "
+            f"{figures['dropped']}"
+        )
+        self.checks(checks)
+        words = {
+            "promote": "it may be promoted",
+            "wait": "it has not shown enough yet",
+            "end": "it should not be promoted",
+        }
+        self._print(f"{words[verdict]} (decide does what the rules say)")
 
     def say(self, sentence: str, **facts: Any) -> None:
         """Say what was done, and to programs the facts of it."""

@@ -12,6 +12,7 @@ from operations.checks import Check, Track, check_golden, check_sample, check_we
 from operations.errors import Failed, Refused
 from operations.history import Default, History
 from operations.torchserve import MODEL_NAME, TorchServe, Version
+from operations.trial import Kind, Trial, TrialFile
 
 POLL_SECONDS: Final = 0.25
 QUIET_SECONDS: Final = 2.0
@@ -25,6 +26,7 @@ class Versions:
         self.torchserve = torchserve
         self.model_store = model_store
         self.history = History(model_store)
+        self.trial_file = TrialFile.of(model_store)
         self.timeout_seconds = timeout_seconds
         self.dry_run = dry_run
 
@@ -121,15 +123,37 @@ class Versions:
             self.history.write(self.history.defaults(_record(current))[:-1])
         return current.name, name
 
+    def try_out(self, name: str, kind: Kind, share: float) -> Trial:
+        """Put a version on trial in the gateways that read the trial's file, or change its shares.
+
+        Raises:
+            Refused: it cannot be, does not answer as it should, or another one is on trial.
+        """
+        version = self._candidate(name)
+        archive = Archive.read(self.model_store / version.archive)
+        for check in (check_weights(self.torchserve, name, archive), check_golden(self.torchserve, name)):
+            if not check.passed:
+                raise Refused(f"version {name} is not put on trial: {check.name}: {check.finding}")
+        return self.trial_file.begin(name, version.archive, kind, share, dry_run=self.dry_run)
+
+    def end_trial(self, kind: Kind | None = None) -> Trial | None:
+        """Take one share from the version on trial, or both; give what is left of the trial.
+
+        Raises:
+            Refused: nothing is on trial.
+        """
+        return self.trial_file.end(kind, dry_run=self.dry_run)
+
     def remove(self, name: str) -> None:
         """Unload a version once nothing comes to it any more, and delete the copy of its archive that `add` made.
 
         Raises:
-            Refused: it is the default, is still asked, or TorchServe removes none.
+            Refused: it is the default, is on trial, is still asked, or TorchServe removes none.
         """
         version = self.torchserve.version(name)
         if version.is_default:
             raise Refused(f"version {name} answers now: promote another one first, or roll back")
+        self._check_not_on_trial(name)
         self.torchserve.check_model_api()
         if self.dry_run:
             return
@@ -142,12 +166,14 @@ class Versions:
         """Give a version, or the default one, this many workers, and wait until they answer.
 
         Raises:
-            Refused: the default version would have none.
+            Refused: the default version, or one on trial, would have none.
             Failed: they did not start.
         """
         version = self.torchserve.version(name) if name else self.torchserve.default()
         if workers == 0 and version.is_default:
             raise Refused(f"version {version.name} answers now and would answer nothing: give it 1 worker or more")
+        if workers == 0:
+            self._check_not_on_trial(version.name)
         if not self.dry_run:
             if workers == 0:
                 self._drain(version.name)
@@ -157,6 +183,11 @@ class Versions:
                 f"version {version.name} does not have {workers} workers that answer; see TorchServe's log",
             )
         return version
+
+    def _check_not_on_trial(self, name: str) -> None:
+        trial = self.trial_file.read()
+        if trial and trial.candidate == name:
+            raise Refused(f"version {name} is on trial since {trial.since}: end that first (canary off, shadow off)")
 
     def _candidate(self, name: str) -> Version:
         """Describe a version that could become the default one."""
@@ -174,6 +205,9 @@ class Versions:
             raise Failed(
                 f"TorchServe was told to make {name} the default, but that is {default}: is somebody else at it?"
             )
+        trial = self.trial_file.read()
+        if trial and trial.candidate == name:
+            self.trial_file.end()
 
     def _drain(self, name: str) -> None:
         """Wait until nothing waits for a version and nothing has come to it for a while.

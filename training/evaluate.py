@@ -1,7 +1,8 @@
 """Measure the served weights anew: `make evaluate`.
 
 Every picture is written as PNG and goes through the functions that the handler calls, so these are the figures of the
-service. Temperature and scope threshold come from validation data; the test set is only measured.
+service. Temperature and scope threshold come from validation data; the test set is only measured. Corrupted pictures
+take long and are measured by themselves, with `--corruptions`.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from training.data import Cifar10, DataError, Split, load
 from training.machine import use_machine
 from training.metrics import auroc, fit_temperature, measure, scope_scores
 from training.pictures import DRAWN, NONE, drawn, photographs, png
+from training.robustness import measure_robustness
 from training.run import tensors, write_json
 from training.through_service import accuracy_through_service
 
@@ -36,6 +38,7 @@ SCOPE_QUANTILES: Final = 201
 DRAWN_PICTURES: Final = 200
 """How many of each kind are drawn."""
 PLOTS_FOLDER: Final = Path("plots")
+NO_TEST_PICTURES: Final = "this source has no labelled test pictures; use the .npz or torchvision's download"
 
 
 def classifier_of(manifest: Manifest, weights: Path) -> Classifier:
@@ -204,6 +207,32 @@ def report(document: dict[str, Any], console: Console) -> None:
         )
 
 
+def evaluate_corruptions(test: Split, limit: int, console: Console) -> None:
+    """Measure the served weights on corrupted pictures; write the figures into the manifest, and draw them.
+
+    With a `limit` that many pictures are measured, and the figures only printed.
+
+    Raises:
+        WeightsError: the weights are not those that the manifest describes.
+        DataError: there are no test pictures.
+    """
+    if not len(test):
+        raise DataError(NO_TEST_PICTURES)
+    served = Manifest.read()
+    pictures = test.take(np.arange(min(limit or len(test), len(test))))
+    figures = measure_robustness(served, WEIGHTS_PATH, pictures, console)
+    console.print(
+        f"corrupted: mean accuracy {figures['accuracy']:.2%} over {len(figures['by_corruption'])} corruptions at "
+        f"5 severities, {figures['pictures']:,} test pictures each",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if not limit:
+        document = served.document | {"robustness": figures}
+        write_json(MANIFEST_PATH, document)
+        console.print(f"drawn {plots.draw_robustness(document, PLOTS_FOLDER)}", highlight=False)
+
+
 def main() -> None:
     """Evaluate the served weights; write their figures into the manifest and draw the plots."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -225,11 +254,24 @@ def main() -> None:
         metavar="URL",
         help="send every test picture to a running service instead, as in http://127.0.0.1:8000",
     )
+    parser.add_argument(
+        "--corruptions",
+        action="store_true",
+        help="measure instead how accurate it is on corrupted test pictures (as CIFAR-10-C has them)",
+    )
+    parser.add_argument(
+        "--limit", type=int, default=0, metavar="N", help="with --corruptions: N test pictures only, writing nothing"
+    )
     options = parser.parse_args()
+    if options.limit < 0 or (options.limit and not options.corruptions):
+        parser.error(f"--limit {options.limit}: give a number of pictures, together with --corruptions")
     use_machine(threads=0)
     console = Console()
     try:
         data = load(options.data)
+        if options.corruptions:
+            evaluate_corruptions(data.test, options.limit, console)
+            return
         if options.service:
             accuracy, sha256 = accuracy_through_service(options.service, data.test, console)
             said = f"test: accuracy {accuracy:.2%} through {options.service}, weights {sha256}"
@@ -237,7 +279,7 @@ def main() -> None:
             return
         document, test = measured(Manifest.read().document, WEIGHTS_PATH, data, console, options.scope_photographs)
         if test is None:
-            raise DataError("this source has no labelled test pictures; use the .npz or torchvision's download")
+            raise DataError(NO_TEST_PICTURES)
         if options.photographs:
             document["other_pictures"] = measured_on_others(document, WEIGHTS_PATH, test, options.photographs, console)
     except WeightsError as error:

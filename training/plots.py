@@ -21,6 +21,7 @@ from training.lineup import words
 
 # Okabe and Ito's colours: told apart by colour-blind readers too.
 COLOURS: Final = {"train": "#0072b2", "validation": "#e69f00", "test": "#009e73"}
+ROBUSTNESS_PLOT: Final = "robustness.png"
 NAMES: Final = {"train": "training (augmented)", "validation": "validation", "test": "test"}
 
 
@@ -41,6 +42,15 @@ def draw_all(manifest: dict[str, Any], folder: Path) -> list[Path]:
         plt.close(figure)
         paths.append(folder / name)
     return paths
+
+
+def draw_robustness(manifest: dict[str, Any], folder: Path) -> Path:
+    """Draw into `folder` how accurate the network of a manifest's document is on corrupted pictures."""
+    figure = robustness(manifest)
+    path = folder / ROBUSTNESS_PLOT
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    plt.close(figure)
+    return path
 
 
 def draw_mistakes(split: Split, outputs: Tensor, folder: Path, count: int = 40) -> Path:
@@ -148,6 +158,36 @@ def calibration(manifest: dict[str, Any], split: str) -> Figure:
     )
     axes.grid(alpha=0.3)
     axes.legend()
+    return figure
+
+
+def robustness(manifest: dict[str, Any]) -> Figure:
+    """Draw the accuracy on corrupted pictures, by corruption and severity, beside each corruption's mean."""
+    figures = manifest["robustness"]
+    names = list(figures["by_corruption"])
+    shares = 100 * np.array([figures["by_corruption"][name] for name in names])
+    cells = np.column_stack([shares, shares.mean(axis=1)])
+    figure, axes = plt.subplots(figsize=(7, 7), layout="constrained")
+    low = min(50, cells.min())
+    axes.imshow(cells, cmap="Oranges_r", vmin=low, vmax=100, aspect="auto")
+    for (row, column), share in np.ndenumerate(cells):
+        axes.text(
+            column,
+            row,
+            f"{share:.1f}",
+            ha="center",
+            va="center",
+            fontsize=9,
+            fontweight="bold" if column == cells.shape[1] - 1 else "normal",
+            color="white" if share < low + 0.3 * (100 - low) else "black",
+        )
+    axes.axvline(shares.shape[1] - 0.5, color="black", linewidth=0.8)
+    axes.set_xticks(range(cells.shape[1]), [*(f"severity {each + 1}" for each in range(shares.shape[1])), "mean"])
+    axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    axes.set_title(
+        f"Accuracy in % on corrupted test pictures, {100 * figures['accuracy']:.2f} on average\n({_caption(manifest)})",
+        fontsize=10,
+    )
     return figure
 
 

@@ -14,6 +14,7 @@ from model.manifest import INT8_PATH, MANIFEST_PATH, WEIGHTS_PATH, Manifest, Wei
 from model.network import Network
 from training import plots
 from training.evaluate import PLOTS_FOLDER, measured, report
+from training.plots import ROBUSTNESS_PLOT
 from training.run import Training, write_json
 from training.settings import Settings
 
@@ -53,6 +54,7 @@ def publish(training: Training, console: Console) -> None:
         WEIGHTS_PATH.with_name(INT8_PATH.name).unlink(missing_ok=True)  # it was made of the weights before
         write_json(MANIFEST_PATH, document)
         shutil.copytree(run / "plots", PLOTS_FOLDER, dirs_exist_ok=True)
+        (PLOTS_FOLDER / ROBUSTNESS_PLOT).unlink(missing_ok=True)  # likewise
         console.print("installed in model/ and plots/; make quantize makes them faster, make serve serves them")
     else:
         console.print(f"left in {run}: the weights in model/ stay (--install {settings.install})")

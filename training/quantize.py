@@ -3,7 +3,7 @@
 The network is written as ONNX and quantised after training by NNCF: weights by channel, activations by layer with
 ranges from calibration pictures, and biases corrected for what rounding shifts. It replaces the one in `model/` only if
 its accuracy on validation data is not worse by more than `WORST_LOSS`. Run `make evaluate` afterwards: the service
-answers with it from then on, so the figures are to be its own.
+answers with it from then on, so the figures are to be its own. What was measured on corrupted pictures goes.
 """
 
 import argparse
@@ -217,8 +217,13 @@ def main() -> None:
     finally:
         new.unlink(missing_ok=True)
     versioned = {"version": options.version} if options.version else {}
-    write_json(MANIFEST_PATH, manifest.document | versioned | {"int8": described})
-    console.print(f"installed {INT8_PATH.name} in model/; make evaluate measures what is served from now on")
+    document = manifest.document | versioned | {"int8": described}
+    document.pop("robustness", None)  # make evaluate does not measure it again by itself
+    write_json(MANIFEST_PATH, document)
+    console.print(
+        f"installed {INT8_PATH.name} in model/; make evaluate measures what is served from now on, and once more with "
+        "ARGS=--corruptions how it bears corrupted pictures"
+    )
 
 
 def report(described: dict[str, Any], console: Console) -> None:

@@ -13,7 +13,7 @@ from tests.service import answers, eventually, free_ports
 
 HARDENED = (
     *("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
-    *("--pids-limit", "256", "--memory", "2g", "--tmpfs", "/tmp:size=512m,mode=1777,exec"),
+    *("--pids-limit", "256", "--memory", "3g", "--tmpfs", "/tmp:size=512m,mode=1777,exec"),
 )
 
 

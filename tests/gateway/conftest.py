@@ -40,6 +40,7 @@ class TorchServeStandIn(ThreadingHTTPServer):
         self.timing = "decode;dur=1.5, network;dur=20"
         self.script = []  # statuses to answer next; then 200
         self.versions = []  # versions to name next where none is asked for; then 7
+        self.answers = {}  # by version asked for: members of its answer, a status, or an event to wait for
         self.is_old = False  # as a version whose handler knows of one picture a request only
         self.silent = threading.Event()  # set: no answer until cleared
         self.open = threading.Event()  # cleared: answers wait until it is set
@@ -77,11 +78,16 @@ class Answering(BaseHTTPRequestHandler):
 
     def predict(self, body):
         script, lengths = self.server.script, self.headers["X-Picture-Lengths"]
-        if status := script.pop(0) if script else 0:
+        own = self.server.answers.get(self.path.rpartition("/")[2], {})
+        if isinstance(own, threading.Event):
+            own.wait(10)
+            own = {}
+        if status := own if isinstance(own, int) else script.pop(0) if script else 0:
             return self.answer(status, {"code": status, "message": "secret inner words"})
+        answer = ANSWER | own
         if lengths and not self.server.is_old:
-            return self.answer(200, [PROBLEM if part == b"bad" else ANSWER for part in parts(body, lengths)])
-        return self.answer(200, ANSWER)
+            return self.answer(200, [PROBLEM if part == b"bad" else answer for part in parts(body, lengths)])
+        return self.answer(200, answer)
 
     def answer(self, status, value, content_type="application/json"):
         body = json.dumps(value).encode()
@@ -127,6 +133,7 @@ def make_app(torchserve, key_file):
         defaults = {
             "torchserve_url": f"http://127.0.0.1:{torchserve.server_port}",
             "key_file": key_file,
+            "trial_file": str(key_file.with_name("trial.json")),
             "answer_timeout_seconds": 2,
             "max_image_bytes": 10_000,
             "max_request_bytes": 50_000,

@@ -138,6 +138,16 @@ def test_a_large_body_is_413(client):
     assert_problem(client.post("/api/v1/classify", data=b"x" * 60_000), 413, "too-large")
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_a_body_larger_than_a_picture_may_be_is_not_read_to_its_end(client, torchserve, told):
+    body = io.BytesIO(b"x" * 40_000)
+    length = {"content_length": 40_000} if told else {"environ_overrides": {"wsgi.input_terminated": True}}
+    problem = assert_problem(client.post("/api/v1/classify", input_stream=body, **length), 413, "too-large")
+    assert "0.01 MB" in problem["detail"]
+    assert body.tell() < 40_000
+    assert torchserve.seen == []
+
+
 def test_the_handlers_refusal_is_passed_on(client):
     problem = assert_problem(post(client, file(b"bad")), 422, "damaged-image")
     assert problem["detail"].startswith("The JPEG data is damaged")

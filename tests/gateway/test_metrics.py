@@ -87,6 +87,9 @@ def test_answers_are_set_beside_what_the_served_model_answered_in_validation(cli
     assert scrape("gateway_validation_mean", of="out_of_scope") == figures["refused"]
     answered_cat = sum(row[LABELS.index("cat")] for row in figures["confusion"])
     assert scrape("gateway_validation_label_share", label="cat") == answered_cat / figures["pictures"]
+    below = [mean for mean, _ in figures["reliability"] if mean <= 0.9]
+    assert scrape("gateway_validation_score_share", le="0.9") == pytest.approx(len(below) / 15, abs=1 / 15)
+    assert scrape("gateway_validation_score_share", le="1.0") == 1
     assert scrape("gateway_model_info", version="7", sha256="abc") == 1
     assert len(torchserve.seen) == 2  # the picture, and the manifest once
 

@@ -1,15 +1,20 @@
 import base64
 import io
 import json
+import re
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from gateway import charts, words
 from model.manifest import Manifest
 from tests.gateway import conftest
+from training.corruptions import CORRUPTIONS
 from training.lineup import VARIANTS
 
 HTML = {"Accept": "text/html"}
+SERVED = Manifest.read()
 
 
 def post(client, *data, name="cat.png", mimetype="image/png", headers=HTML):
@@ -92,6 +97,46 @@ def test_the_model_page_shows_what_the_manifest_says(client):
     assert page.count("<polyline") == 7  # three splits of two curves, and the calibration
     for row in test["confusion"]:
         assert all(f">{count}</td>" in page for count in row)
+
+
+ROBUSTNESS: dict[str, Any] = {
+    "pictures": 10_000,
+    "accuracy": 0.6125,
+    "by_corruption": {"fog": [0.95, 0.9, 0.85, 0.8, 0.75], "elastic_transform": [0.6, 0.5, 0.4, 0.3, 0.0]},
+}
+
+
+def show_manifest(monkeypatch, document):
+    monkeypatch.setattr(Manifest, "read", lambda: replace(SERVED, document=document))
+
+
+def test_the_model_page_shows_how_corrupted_pictures_are_answered(client, monkeypatch):
+    show_manifest(monkeypatch, SERVED.document | {"robustness": ROBUSTNESS})
+    page = client.get("/model?language=en", headers=HTML).text
+    assert "<dt>Accuracy on corrupted pictures</dt><dd>61.25 %</dd>" in page
+    assert "The 10,000 test pictures spoilt in fifteen ways" in page
+    assert "on average 61.25 % of them are named right" in page
+    row = page.partition('<th scope="row">fog</th>')[2].partition("</tr>")[0]
+    assert re.findall(r"<td.*?>([\d.]+)</td>", row) == ["95.0", "90.0", "85.0", "80.0", "75.0", "85.0"]
+    assert '<th scope="row">туман</th>' in client.get("/model?language=uk", headers=HTML).text
+
+
+def test_corrupted_pictures_are_shaded_by_their_mistakes():
+    fog, bent = charts.robustness(ROBUSTNESS["by_corruption"])
+    assert [shade for _, shade in fog.cells] == [1, 1, 2, 2, 3]
+    assert bent.cells[-1] == (0.0, 9)
+    assert bent.mean == pytest.approx(0.36)
+    assert charts.robustness({"fog": [1.0] * 5})[0].cells == [(1.0, 0)] * 5
+
+
+def test_without_their_measurement_the_model_page_says_nothing_of_corrupted_pictures(client, monkeypatch):
+    show_manifest(monkeypatch, {name: value for name, value in SERVED.document.items() if name != "robustness"})
+    assert "orrupted pictures" not in client.get("/model?language=en", headers=HTML).text
+
+
+def test_every_corruption_has_words(app):
+    with app.test_request_context("/?language=uk"):
+        assert words.corruption_names().keys() == CORRUPTIONS.keys()
 
 
 @pytest.fixture

@@ -103,8 +103,8 @@ def fill(gateway, torchserve, count):
     connections = [gateway.connect() for _ in range(count)]
     for connection in connections:
         connection.sendall(post())
-    eventually(lambda: len(torchserve.seen) >= min(count, THREADS), 10)
-    time.sleep(0.2)  # until those that wait have been received as well
+    in_progress = f"gateway_posts_in_progress {count}.0"
+    eventually(lambda: in_progress in requests.get(f"{gateway.url}/metrics", timeout=5).text, 10)
     return connections
 
 
@@ -240,10 +240,11 @@ def test_a_crowd_that_stays_is_turned_away_at_once_and_the_rest_is_answered(gate
     counts = requests.get(f"{gateway.url}/metrics", timeout=5).text
     assert 'gateway_requests_total{method="POST",route="/api/v1/classify",status="503"} 1.0' in counts
     assert 'gateway_problems_total{kind="overloaded"} 1.0' in counts
+    assert KINDS["overloaded"].title in requests.get(f"{gateway.url}/status", timeout=5).text
 
 
 def test_a_burst_is_answered(gateway, torchserve):
-    connections = fill(gateway, torchserve, THREADS + 4 * WAITING)
+    connections = fill(gateway, torchserve, THREADS + 3 * WAITING)
     torchserve.open.set()
     assert [answer(connection)[0] for connection in connections] == [200] * len(connections)
 
@@ -315,7 +316,7 @@ def test_a_form_needs_no_disk(make_app):
 def test_who_waited_for_a_thread_is_answered_in_time_as_well(start, torchserve):
     gateway = start(GATEWAY_ANSWER_TIMEOUT_SECONDS="2")
     began = time.monotonic()
-    connections = fill(gateway, torchserve, THREADS + 4 * WAITING)
+    connections = fill(gateway, torchserve, THREADS + 3 * WAITING)
     assert {answer(connection)[0] for connection in connections} == {504}
     assert time.monotonic() - began < 3
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import resource
 
 import psutil
 import pytest
@@ -17,7 +18,7 @@ class Context:
 
     def __init__(self, folder, headers=()):
         self.system_properties = {"model_dir": str(folder)}
-        self.manifest = {"model": {"serializedFile": "weights.safetensors"}}
+        self.manifest = {"model": {"modelName": "cifar10", "serializedFile": "weights.safetensors"}}
         self.model_yaml_config = {"handler": {"threads": 1, "engine": "auto"}}
         self.headers = dict(headers)
         self.metrics = self
@@ -60,9 +61,11 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def handler(folder):
     handler = ClassifierHandler()
+    memory = resource.getrlimit(resource.RLIMIT_DATA)
     root_level = logging.getLogger().level
     handler.initialize(Context(folder))
     yield handler
+    resource.setrlimit(resource.RLIMIT_DATA, memory)
     logging.getLogger().setLevel(root_level)
     handler.log.handlers.clear()
     logging.getLogger("ts.metrics.caching_metric").filters.clear()

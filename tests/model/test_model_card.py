@@ -26,6 +26,14 @@ def test_its_figures_of_other_pictures_are_the_manifests():
             assert f"{label} {100 * share:.1f} %" in row
 
 
+def test_its_figures_of_corrupted_pictures_are_the_manifests():
+    robustness = Manifest.read().document["robustness"]
+    assert f"Of those 75 times {robustness['pictures']:,} pictures **{100 * robustness['accuracy']:.2f} %**" in CARD
+    for name, shares in robustness["by_corruption"].items():
+        cells = " | ".join(f"{100 * share:.1f}" for share in [*shares, sum(shares) / len(shares)])
+        assert f"| {name.replace('_', ' ')} | {cells} |" in CARD
+
+
 def test_its_figures_of_the_classes_are_the_manifests():
     metrics = Manifest.read().document["metrics"]["test"]
     for label, row in zip(metrics["f1"], metrics["confusion"], strict=True):

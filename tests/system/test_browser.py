@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+import requests
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
@@ -276,6 +277,26 @@ def test_the_docs_page_draws_the_openapi_document(open_page):
     screenshot(page, "docs")
 
 
+def test_the_status_page_renews_its_figures_and_says_when_it_cannot(open_page, service):
+    page = open_page("/status")
+    expect(page.locator("#live-model dd").first).to_have_text("answers")
+    answered = page.locator("#live-answers dd").first
+    before = int(answered.inner_text().replace(",", ""))
+    page.evaluate("window.keptBetweenRenewals = true")
+    files = {"image": PHOTOGRAPH}
+    assert requests.post(f"{service.gateway}/api/v1/classify", files=files, timeout=30).ok
+    expect(answered).to_have_text(f"{before + 1:,}", timeout=20_000)
+    assert page.evaluate("window.keptBetweenRenewals")
+    screenshot(page, "status")
+    page.context.set_offline(True)
+    expect(page.get_by_role("status")).to_have_text(
+        "The gateway does not answer; these figures are old.", timeout=20_000
+    )
+    page.context.set_offline(False)
+    expect(page.get_by_role("status")).to_be_empty(timeout=20_000)
+    accept_failed_requests(page)
+
+
 def check_accessibility(page):
     """Ask axe for every rule of WCAG 2.2 AA; Swagger UI's own markup is not ours."""
     rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -286,7 +307,7 @@ def check_accessibility(page):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("language", ["en", "uk"])
-@pytest.mark.parametrize("path", ["/", "/model", "/docs", "/nothing"])
+@pytest.mark.parametrize("path", ["/", "/model", "/docs", "/status", "/nothing"])
 def test_axe_finds_nothing(open_page, path, language, scheme):
     page = open_page(path, locale=language, color_scheme=scheme)
     check_accessibility(page)
@@ -303,7 +324,7 @@ def test_axe_finds_nothing(open_page, path, language, scheme):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", ["/", "/model", "/docs"])
+@pytest.mark.parametrize("path", ["/", "/model", "/docs", "/status"])
 def test_a_narrow_phone_needs_no_sideways_scrolling(open_page, path, scheme):
     page = open_page(path, viewport={"width": 320, "height": 640}, color_scheme=scheme, is_mobile=True, has_touch=True)
     if path == "/":

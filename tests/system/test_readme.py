@@ -42,6 +42,7 @@ def test_its_figures_are_the_manifests():
     metrics = document["metrics"]["test"]
     for name in ("accuracy", "macro_f1", "calibration_error", "refused"):
         assert f"{100 * metrics[name]:.2f} %" in README, name
+    assert f"5 severities, mean | {100 * document['robustness']['accuracy']:.2f} % |" in README
     assert f"{document['network']['parameters']:,}" in README
     assert f"{document['network']['multiply_accumulates'] / 1e6:.0f} million" in README
     assert f"{document['training']['seconds'] / 60:.0f} minutes" in README

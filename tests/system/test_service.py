@@ -1,5 +1,7 @@
 """A real TorchServe behind a real gateway."""
 
+import base64
+import json
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -211,3 +213,12 @@ def test_everything_listens_on_the_loopback_only(service):
 def test_keys_are_for_this_user_only(service):
     assert service.run_folder.stat().st_mode & 0o077 == 0
     assert (service.run_folder / "key_file.json").stat().st_mode & 0o077 == 0
+
+
+def test_kserves_json_is_no_picture_to_the_gateway(service):
+    body = json.dumps({"instances": [{"b64": base64.b64encode(PHOTO).decode()}]}).encode()
+    assert classify(service, ("photo.jpg", body)).status_code == 415
+    predicted = requests.post(
+        f"{service.inference}/v1/models/cifar10:predict", data=body, headers=service.key("inference"), timeout=TIMEOUT
+    )
+    assert predicted.json()["predictions"][0]["label"] == pictures.PHOTO_LABEL

@@ -3,6 +3,7 @@
 import io
 import signal
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from PIL import Image
 
 from training import run
 from training.data import Cifar10, Split
+
+ROOT = Path(__file__).parents[2]
 
 
 def colourful(per_class, seed):
@@ -26,6 +29,14 @@ def colourful(per_class, seed):
 @pytest.fixture(scope="session")
 def tiny():
     return Cifar10(train=colourful(20, 1), validation=colourful(10, 2), test=colourful(10, 3))
+
+
+@pytest.fixture(scope="session")
+def hundred():
+    """Ten of CIFAR-10's own pictures of each class, cut from their contact sheet."""
+    sheet = np.asarray(Image.open(ROOT / "plots" / "contact-sheet.png"))[::2, ::2]
+    images = sheet.reshape(10, 32, 10, 32, 3).swapaxes(1, 2).reshape(100, 32, 32, 3)
+    return Split(images, np.tile(np.arange(10, dtype=np.uint8), 10))
 
 
 @pytest.fixture(scope="session")

@@ -43,6 +43,7 @@ def served(network, tmp_path, monkeypatch):
         "input": {"detail": 32},
         "calibration": {"temperature": 1.0},
         "scope": {"threshold": 0.05, "quantiles": [0.0, 1.0]},
+        "robustness": {"accuracy": 0.9},
     }
     (tmp_path / "manifest.json").write_text(json.dumps(document))
     monkeypatch.setattr(quantize, "WEIGHTS_PATH", weights)
@@ -73,6 +74,7 @@ def test_the_quantised_network_is_installed_packed_and_served(served, npz, photo
     assert described["calibration"] == {"pictures": 20, "photographs": 10}
     assert described["validation"]["same_answers"] > 0.8
     assert "of the answers the same" in capsys.readouterr().out
+    assert "robustness" not in manifest.document  # that was another network's
 
     engine, reason = open_engine(served / "weights.safetensors", manifest, 1)
     assert (type(engine), engine.side, reason) == (Int8Engine, 32, "")

@@ -1,0 +1,94 @@
+"""What a trial showed, from the gateway's /status.json, and the rules by which it is judged."""
+
+import os
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import requests
+
+from launcher.settings import Settings
+from operations.checks import Check
+from operations.errors import Refused, Unreachable
+
+TIMEOUT_SECONDS: Final = 30
+
+
+@dataclass(frozen=True)
+class Rules:
+    """When a trial is over; each is an option of the command."""
+
+    least_pictures: int = 200  # below, nothing is judged but failures
+    least_agreement: float = 0.95  # share of pictures with the same class from both
+    most_shift: float = 0.05  # of the mean score, up or down
+    most_times_slower: float = 2.0  # by the times that 95 % of the requests did not exceed
+    most_failures: float = 0.01  # share of the requests put before the candidate
+    least_asked: int = 20  # requests, below which failures are not judged
+
+
+Verdict = Literal["promote", "wait", "end"]
+
+
+def figures_of(settings: Settings, url: str | None) -> dict[str, Any]:
+    """Ask a gateway what its trial has shown.
+
+    Raises:
+        Refused: nothing is on trial there, or it does not let us in.
+        Unreachable: it does not answer.
+    """
+    url = (url or f"http://127.0.0.1:{settings.gateway_port}").rstrip("/")
+    token = os.environ.get("GATEWAY_STATUS_TOKEN", "")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        with requests.Session() as session:
+            session.trust_env = False  # no proxy from the environment, which would make us somebody else
+            response = session.get(f"{url}/status.json", headers=headers, timeout=TIMEOUT_SECONDS)
+        figures = response.json().get("trial")
+    except (requests.RequestException, ValueError) as error:
+        raise Unreachable(
+            f"no gateway answers at {url}: start it (make serve), or name it with --gateway or GATEWAY_PORT"
+        ) from error
+    if response.status_code in {401, 403}:
+        raise Refused(
+            f"{url}/status.json does not open: set GATEWAY_STATUS_TOKEN to the gateway's, or ask from its machine"
+        )
+    if not figures:
+        raise Refused(f"nothing is on trial at {url}: canary VERSION --share 0.1 or shadow VERSION --share 0.1 begins")
+    return dict(figures)
+
+
+def judge(figures: dict[str, Any], rules: Rules) -> tuple[Verdict, list[Check]]:
+    """Judge a trial: by failures as soon as there are a few requests, by the rest once there are enough pictures."""
+    asked, failed = figures["asked"], figures["failed"]
+    failing = asked >= rules.least_asked and failed > rules.most_failures * asked
+    checks = [Check("failures", not failing, f"{failed} of {asked} requests")]
+    if failing:
+        return "end", checks
+    pictures = figures["pictures"]
+    enough = pictures >= rules.least_pictures and asked >= rules.least_asked
+    if not enough:
+        needed = f"{rules.least_pictures} pictures and {rules.least_asked} requests are needed"
+        return "wait", [*checks, Check("evidence", False, f"{pictures} pictures of {asked} requests; {needed}")]
+    agreement, shift = figures["agreement"], figures["score_shift"]
+    seconds = figures["seconds"]
+    slow, usual = (1000 * seconds[role]["p95"] for role in ("candidate", "default"))
+    checks += [
+        Check(
+            "agreement",
+            agreement >= rules.least_agreement,
+            f"{agreement:.1%} of {pictures} pictures, {rules.least_agreement:.1%} are needed",
+        ),
+        Check(
+            "score",
+            shift is not None and abs(shift) <= rules.most_shift,
+            "no picture was answered by both"
+            if shift is None
+            else f"{shift:+.3f} on the mean, {rules.most_shift:g} is allowed",
+        ),
+        Check(
+            "latency",
+            slow <= rules.most_times_slower * usual,
+            f"95 % within {slow:.0f} ms, the default version {usual:.0f} ms; "
+            f"{rules.most_times_slower:g} times is allowed",
+        ),
+    ]
+    return ("promote" if all(check.passed for check in checks) else "end"), checks

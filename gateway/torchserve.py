@@ -55,7 +55,7 @@ class ModelTimeout(Problem):
 
     def __init__(self, seconds: float) -> None:
         super().__init__("model-timeout", seconds=f"{seconds:g}")
-        self.reason = f"no answer within {seconds:g} seconds"
+        self.reason = "no answer in time"
 
 
 @dataclass(frozen=True)

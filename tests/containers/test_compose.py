@@ -43,7 +43,7 @@ def test_a_part_has_no_more_rights_than_it_needs(service: Stack, part: str) -> N
     assert limits["CapDrop"] == ["ALL"]
     assert limits["SecurityOpt"] == ["no-new-privileges:true"]
     assert limits["PidsLimit"] == 256
-    assert 0 < limits["Memory"] <= 2 * 1024**3
+    assert 0 < limits["Memory"] <= 3 * 1024**3
     assert limits["RestartPolicy"]["Name"] == "unless-stopped"
     script = "import os; print(os.getuid(), os.getgid()); open('/srv/x', 'w')"
     said = service.compose("exec", "-T", part, "sh", "-c", f'python -c "{script}" 2>&1 || true')

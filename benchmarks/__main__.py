@@ -3,9 +3,7 @@
 Every round measures everything once, one after the other on the same cores; the table has the medians of the rounds.
 """
 
-import argparse
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, Final
 
 import psutil
@@ -15,7 +13,7 @@ from benchmarks import report
 from benchmarks.limit import SHAPES, limit, single_image_seconds
 from benchmarks.load import Request
 from benchmarks.pictures import KINDS, form, pictures
-from benchmarks.rounds import Rounds
+from benchmarks.rounds import Rounds, read_options
 from benchmarks.systems import ROOT, BenchmarkError, System, service, stock
 from handler.engine import open_engine
 from model.manifest import WEIGHTS_PATH, Manifest
@@ -111,12 +109,7 @@ def run(bench: Bench) -> list[System]:
 
 def main() -> None:
     """Run the benchmark; write results, table and plot."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="everything is measured so often (default: 3)")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement (default: 4)")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="where the results go (default: %(default)s)")
-    parser.add_argument("--report", action="store_true", help="only remake table and plot from the results")
-    options = parser.parse_args()
+    options = read_options(main.__doc__, RESULTS)
     console = Console()
     if not options.report:
         bench = Bench(options.rounds, options.seconds, console)

@@ -1,9 +1,11 @@
 """What a benchmark measures in several rounds: kept by name, said while it runs, given as medians."""
 
+import argparse
 import math
 import statistics
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -55,6 +57,16 @@ class Rounds:
         with Watch(system.processes) as watch:
             measured = open_loop(request, rate, 2 * self.seconds)
         self.note(*key, **_figures(measured, watch, 1))
+
+
+def read_options(description: str | None, results: Path) -> argparse.Namespace:
+    """Read the command line of a benchmark in rounds: `rounds`, `seconds`, `output`, `report`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--rounds", type=int, default=3, help="everything is measured so often (default: 3)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement (default: 4)")
+    parser.add_argument("--output", type=Path, default=results, help="where the results go (default: %(default)s)")
+    parser.add_argument("--report", action="store_true", help="only remake table and plot from the results")
+    return parser.parse_args()
 
 
 def _plain(value: float) -> float | None:

@@ -8,6 +8,7 @@ share the candidate gets a copy (shadow). One that fails is left out for a while
 import json
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -90,17 +91,16 @@ class Trials:
 
     def canary(self) -> Trial | None:
         """Give the trial if it is the candidate's turn to answer."""
-        with self._lock:
-            self._look()
-            if self._trial and self._canary.take(self._trial.canary_share) and time.monotonic() >= self._out_until:
-                return self._trial
-            return None
+        return self._take(self._canary, lambda trial: trial.canary_share)
 
     def shadow(self) -> Trial | None:
         """Give the trial if it is the candidate's turn to get a copy."""
+        return self._take(self._shadow, lambda trial: trial.shadow_share)
+
+    def _take(self, turns: Turns, share: Callable[[Trial], float]) -> Trial | None:
         with self._lock:
             self._look()
-            if self._trial and self._shadow.take(self._trial.shadow_share) and time.monotonic() >= self._out_until:
+            if self._trial and turns.take(share(self._trial)) and time.monotonic() >= self._out_until:
                 return self._trial
             return None
 

@@ -58,6 +58,7 @@ _PATH: Final = re.compile(rb"^[A-Z]+ ([^ ?]*)")
 
 _READ: Final = selectors.EVENT_READ
 _LINGER_SECONDS: Final = 2.0
+_SWEEP_SECONDS: Final = 0.1
 _ID_PLACE: Final = "0" * 32
 _ROUTES: Final = ("/", "/api/v1/classify", "/api/v1/explain")
 
@@ -145,22 +146,22 @@ class WholeResponse(wsgi.Response):  # type: ignore[misc]
 
     def _emit_body(self, data: bytes) -> None:
         if self.chunked:
-            self._send_held()
+            self._send()
             super()._emit_body(data)
-            return
-        head, self.held = self.held, b""
-        util.write(self.sock, head + data)
+        else:
+            self._send(data)
 
     def close(self) -> None:
         """End the response."""
         self.send_headers()
-        self._send_held()
+        self._send()
         super().close()
 
-    def _send_held(self) -> None:
-        head, self.held = self.held, b""
-        if head:
-            util.write(self.sock, head)
+    def _send(self, data: bytes = b"") -> None:
+        """Send what is held and then data, together."""
+        data, self.held = self.held + data, b""
+        if data:
+            util.write(self.sock, data)
 
 
 class Refusals:
@@ -246,6 +247,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.held_bytes = 0
         self.posts = 0  # that threads have, or that wait for one
         self.had_room = time.monotonic()
+        self.swept = 0.0
         self.others = ThreadPoolExecutor(self.threads)
         wsgi.Response = WholeResponse
         super().init_process()
@@ -458,8 +460,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         conn.close()
 
     def murder_pending(self) -> None:
-        """See to those whose time is over."""
+        """See to those whose time is over, now and then: the loop turns thousands of times a second."""
         now = time.monotonic()
+        if now - self.swept < _SWEEP_SECONDS:
+            return
+        self.swept = now
         for conn, incoming in [each for each in self.receiving.items() if each[1].deadline < now]:
             if incoming.data:
                 self._turn_away(conn, "request-timeout", incoming)

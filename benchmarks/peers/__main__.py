@@ -3,9 +3,7 @@
 Every round starts one after the other, checks its answer, measures it and stops it; the table has the medians.
 """
 
-import argparse
 import signal
-from pathlib import Path
 from typing import Any, Final
 
 import psutil
@@ -16,7 +14,7 @@ from benchmarks.peers import report
 from benchmarks.peers.answers import classify, open_classifier
 from benchmarks.peers.servers import PEERS, check, versions
 from benchmarks.pictures import pictures
-from benchmarks.rounds import Rounds
+from benchmarks.rounds import Rounds, read_options
 from benchmarks.systems import ROOT, BenchmarkError, System, service
 from handler.engine import UnavailableError
 from training.provenance import processor, provenance
@@ -76,12 +74,7 @@ class Comparison(Rounds):
 
 def main() -> None:
     """Run the comparison; write results, table and plot."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="everything is measured so often (default: 3)")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement (default: 4)")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="where the results go (default: %(default)s)")
-    parser.add_argument("--report", action="store_true", help="only remake table and plot from the results")
-    options = parser.parse_args()
+    options = read_options(main.__doc__, RESULTS)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started ends
     console = Console()
     if not options.report:

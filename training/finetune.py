@@ -9,10 +9,12 @@ that are kept are a moving average over some hundred steps.
 from dataclasses import dataclass
 from math import cos, pi
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from rich.console import Console
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -20,15 +22,19 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from model.classifier import class_logits
 from model.efficientnet_lite import EfficientNetLite
 from model.labels import LABELS, NONE_COLUMN
+from model.manifest import sha256_of
 from model.network import channels_last
 from training import photographs
 from training.augment import generator_for
-from training.data import Cifar10
+from training.data import Cifar10, DataError
 from training.depthwise import with_float32_gradients
 from training.pretrained import pretrained_network
 from training.run import Training
 from training.settings import Settings, knob
 from training.views import Views
+
+IMAGENET: Final = Path("imagenet")
+"""In place of a file of weights: start from those that were trained on ImageNet."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +45,14 @@ class FinetuneSettings(Settings):
     photographs: Path = knob(
         Path("none"), "folder or zip file of photographs without labels; none trains without", decides=False
     )
+    start: Path = knob(IMAGENET, "file of weights to start from, an earlier run's; imagenet starts anew", decides=False)
     variant: int = knob(0, "EfficientNet-Lite's variant, 0 or 2")
     sides: tuple[int, ...] = knob((64, 96, 128), "sides of the pictures, in pixels, each for a part of the epochs")
     epochs: int = knob(9, "passes over the 45,000 training pictures")
     side_epochs: tuple[int, ...] = knob((3, 4, 2), "how many epochs each side has")
     batch_size: int = knob(64, "CIFAR-10 pictures a step")
     photograph_batch: int = knob(16, "photographs a step")
+    photographs_of_ten: float = knob(0.33, "share of the photographs that show one of the ten, by drawing them oftener")
     detail: int = knob(64, "side, in pixels, that larger pictures are shrunk to when the network serves")
     lr: float = knob(6e-4, "AdamW's largest learning rate; rises over the first twentieth, falls to 0 as a cosine")
     weight_decay: float = knob(0.02, "AdamW's, of filters and the last layer's weights")
@@ -58,6 +66,12 @@ class FinetuneSettings(Settings):
                 f"side_epochs must have a number for each of the {len(self.sides)} sides and sum to epochs "
                 f"({self.epochs}), not {self.side_epochs}"
             )
+        if self.start != IMAGENET and not self.start.is_file():
+            raise ValueError(f"there is no file {self.start} to start from")
+
+    def as_json(self) -> dict[str, Any]:
+        start = sha256_of(self.start) if self.start != IMAGENET else str(IMAGENET)
+        return super().as_json() | {"start": start}
 
 
 class FinetuneTraining(Training):
@@ -69,7 +83,7 @@ class FinetuneTraining(Training):
 
     def __init__(self, settings: FinetuneSettings, data: Cifar10, console: Console) -> None:
         torch.manual_seed(settings.seed)
-        super().__init__(settings, data, pretrained_network(settings.variant, settings.sides[-1]))
+        super().__init__(settings, data, self._starting_network(settings))
         average = get_ema_multi_avg_fn(settings.average)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
         channels_last(self.average)
@@ -87,6 +101,17 @@ class FinetuneTraining(Training):
         self.targets = torch.full((len(LABELS), NONE_COLUMN + 1), smoothing / len(LABELS))
         self.targets[:, NONE_COLUMN] = 0
         self.targets[range(len(LABELS)), range(len(LABELS))] += 1 - smoothing
+
+    @staticmethod
+    def _starting_network(settings: FinetuneSettings) -> EfficientNetLite:
+        if settings.start == IMAGENET:
+            return pretrained_network(settings.variant, settings.sides[-1])
+        network = EfficientNetLite(settings.variant, settings.sides[-1])
+        try:
+            network.load_state_dict(load_file(settings.start))
+        except (SafetensorError, RuntimeError) as error:
+            raise DataError(f"{settings.start} has no weights of this network: {error}") from error
+        return network
 
     def side(self, epoch: int) -> int:
         for side, epochs in zip(self.settings.sides, self.settings.side_epochs, strict=True):
@@ -125,7 +150,7 @@ class FinetuneTraining(Training):
         pixels = self.views(self.images[indices].to(self.device), side, generator)
         targets = self.targets[labels]
         if self.photographs:
-            chosen = torch.randint(0, len(self.photographs), (settings.photograph_batch,), generator=generator)
+            chosen = self.photographs.draw(settings.photograph_batch, settings.photographs_of_ten, generator)
             shown = self.photographs.pixels[chosen].to(self.device)
             # At any sharpness between CIFAR-10's and their own.
             detail = int(torch.randint(32, photographs.SIDE + 1, (), generator=generator))

@@ -42,6 +42,13 @@ class Photographs:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    def draw(self, count: int, share: float, generator: torch.Generator) -> Tensor:
+        """Draw so many of them, (count,) indices; about `share` of what they show is of the ten, if any is."""
+        none = self.targets[:, NONE_COLUMN]
+        ten = 1 - none
+        weights = share * ten / ten.sum().clamp(min=1e-9) + (1 - share) * none / none.sum().clamp(min=1e-9)
+        return torch.multinomial(weights, count, replacement=True, generator=generator)
+
 
 def load(path: Path, cache: Path, console: Console) -> Photographs:
     """Read every picture in a folder or zip file, and what the teacher finds in it.

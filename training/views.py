@@ -1,15 +1,23 @@
 """Augmentation for fine-tuning: one random affine view of each picture, straight at the network's resolution.
 
-Cropping, scaling, turning and mirroring happen in the one interpolation that brings a small picture to the network's
-side, so nothing is blurred twice. Works on any device; every random draw comes from the generator that is passed in.
+Noise and JPEG compression come first, at the picture's own resolution, as a camera adds them. Cropping, scaling,
+turning and mirroring happen in the one interpolation that brings a small picture to the network's side, so nothing is
+blurred twice. Works on any device; every random draw comes from the generator that is passed in.
 """
 
 from dataclasses import dataclass
+from io import BytesIO
 from math import log, pi
+from typing import Final
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
+
+_LARGEST_DEVIATION: Final = 30.0
+_QUALITIES: Final = (15, 90)
 
 
 @dataclass(frozen=True)
@@ -23,16 +31,18 @@ class Views:
     colour: float = 0.3  # largest change of brightness, contrast and saturation, as a share
     haze: float = 0.1  # share of pictures whose contrast goes as far down as a fifth, darker or brighter
     blur: float = 0.1  # share of pictures that are blurred
-    noise: float = 0.15  # share of pictures with noise
+    noise: float = 0.2  # share of pictures with noise
+    jpeg: float = 0.15  # share of pictures that JPEG compresses, at a quality of 15 to 90
     cutout: float = 0.4  # largest side of the square blotted out of half of the pictures, as a share of the side
 
     def __call__(self, images: Tensor, side: int, generator: torch.Generator) -> Tensor:
-        """Give one view of each picture, float32, 0 to 255: (N, 3, H, W) uint8 to (N, 3, side, side)."""
-        pixels = self._warp(images.float(), side, generator)
+        """Give one view of each picture, float32, 0 to 255: (N, 3, H, W) of 0 to 255 to (N, 3, side, side)."""
+        pixels = self._add_noise(images.float(), generator)
+        pixels = self._compress(pixels, generator)
+        pixels = self._warp(pixels, side, generator)
         pixels = self._blur(pixels, generator)
         pixels = self._recolour(pixels, generator)
         pixels = self._add_haze(pixels, generator)
-        pixels = self._add_noise(pixels, generator)
         return self._blot(pixels, generator).clamp(0, 255)
 
     def _warp(self, pixels: Tensor, side: int, generator: torch.Generator) -> Tensor:
@@ -88,7 +98,25 @@ class Views:
         there = torch.Generator(pixels.device).manual_seed(int(torch.randint(2**62, (), generator=generator)))
         chosen = (drawn < self.noise).nonzero().flatten().to(pixels.device)
         noise = torch.randn((len(chosen), *pixels.shape[1:]), generator=there, device=pixels.device)
-        return pixels.index_add(0, chosen, 30 * strength.to(pixels.device)[chosen].view(-1, 1, 1, 1) * noise)
+        deviations = _LARGEST_DEVIATION * strength.to(pixels.device)[chosen].view(-1, 1, 1, 1)
+        return pixels.index_add(0, chosen, deviations * noise)
+
+    def _compress(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        """Give a share of the pictures the blocks and blur of JPEG, at a quality drawn for each."""
+        drawn, quality = torch.rand(2, len(pixels), generator=generator)
+        least, most = _QUALITIES
+        chosen = (drawn < self.jpeg).nonzero().flatten()
+        if not len(chosen):
+            return pixels
+        spoilt = []
+        for index in chosen.tolist():
+            array = pixels[index].clamp(0, 255).round().byte().permute(1, 2, 0).cpu().numpy()
+            with BytesIO() as file:
+                wanted = round(least + (most - least) * quality[index].item())
+                Image.fromarray(array).save(file, "jpeg", quality=wanted)
+                with Image.open(file) as image:
+                    spoilt.append(torch.from_numpy(np.array(image)).permute(2, 0, 1))
+        return pixels.index_copy(0, chosen.to(pixels.device), torch.stack(spoilt).to(pixels))
 
     def _blot(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
         count, _, height, width = pixels.shape

@@ -5,7 +5,7 @@ from training.augment import generator_for
 from training.run import resized
 from training.views import Views
 
-NONE_OF = ("shift", "turn", "colour", "haze", "blur", "noise", "cutout")
+NONE_OF = ("shift", "turn", "colour", "haze", "blur", "noise", "jpeg", "cutout")
 STILL = {"zoom": 1.0, "stretch": 1.0} | dict.fromkeys(NONE_OF, 0.0)
 
 

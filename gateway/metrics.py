@@ -27,6 +27,7 @@ from gateway.torchserve import Prediction, TorchServe
 METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 STAGES: Final = ("queue", "decode", "network", "explain")
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 SCORES: Final = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
 
 
@@ -55,6 +56,12 @@ class Metrics:
             "Time of an answered picture by what it went into; queue is the wait for a worker and the way to it.",
             ["stage"],
             buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.batch_sizes = Histogram(
+            "gateway_batch_size",
+            "Pictures that the handler had at once, for each of them that was answered.",
+            buckets=BATCH_SIZES,
             registry=self.registry,
         )
         self.predictions = Counter(
@@ -118,6 +125,8 @@ class Metrics:
         for stage in STAGES:
             if stage in prediction.stages:
                 self.stages.labels(stage).observe(prediction.stages[stage])
+        if prediction.batch_size:
+            self.batch_sizes.observe(prediction.batch_size)
         self.recent.count_answer(answer["label"], answer["score"], in_scope=answer["in_scope"])
         if is_default:
             self.answered_last = prediction

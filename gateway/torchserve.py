@@ -66,6 +66,7 @@ class Prediction:
     version: str
     sha256: str
     stages: dict[str, float]  # seconds, by what they went into
+    batch_size: int  # pictures that the handler had at once; 0 where the version's handler does not say
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,10 @@ class _Reply:
     version: str
     sha256: str
     stages: dict[str, float]
+    batch_size: int
 
     def prediction(self) -> Prediction:
-        return Prediction(self.document, self.version, self.sha256, self.stages)
+        return Prediction(self.document, self.version, self.sha256, self.stages, self.batch_size)
 
 
 class TorchServe:
@@ -234,6 +236,7 @@ class TorchServe:
                 version=response.headers.get("X-Model-Version", ""),
                 sha256=response.headers.get("X-Model-SHA256", ""),
                 stages=stages_of(response.headers.get("Server-Timing", ""), time.perf_counter() - began),
+                batch_size=int(response.headers.get("X-Batch-Size", 0)),
             )
         if response.headers.get("Content-Type", "").startswith("application/problem+json"):
             self.replicas.answered(replica)

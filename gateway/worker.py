@@ -331,7 +331,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _add(self, conn: TConn, incoming: Incoming, data: bytes) -> None:
         self.held_bytes += len(data)
         if incoming.add(data):
-            conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            with contextlib.suppress(OSError):  # reading finds out what has become of the connection
+                conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _admit(self, conn: TConn, incoming: Incoming) -> None:
         """Give the request to a thread, or turn it away."""

@@ -135,7 +135,7 @@ class ClassifierHandler:
             if (request := kserve.get(index)) and isinstance(reply, list):
                 names = (self.name, self.manifest.version)
                 replies[index] = request.answer(reply, *names, explained=index in explained)
-            self._describe(index, context, replies[index], stages)
+            self._describe(index, context, replies[index], stages, len(slots))
         self._report_process(context)
         return [json.dumps(reply).encode() for reply in replies]
 
@@ -208,7 +208,12 @@ class ClassifierHandler:
         return {"type": f"/problems/{kind}", "title": title, "status": status, "detail": detail}
 
     def _describe(
-        self, index: int, context: Any, reply: dict[str, Any] | list[dict[str, Any]], stages: dict[str, float]
+        self,
+        index: int,
+        context: Any,
+        reply: dict[str, Any] | list[dict[str, Any]],
+        stages: dict[str, float],
+        batch_size: int,
     ) -> None:
         """Set the row's status and headers."""
         content_type = "application/json"
@@ -218,6 +223,7 @@ class ClassifierHandler:
         context.set_response_content_type(index, content_type)
         context.set_response_header(index, "X-Model-Version", self.manifest.version)
         context.set_response_header(index, "X-Model-SHA256", self.manifest.sha256)
+        context.set_response_header(index, "X-Batch-Size", str(batch_size))
         timing = ", ".join(f"{stage};dur={milliseconds:g}" for stage, milliseconds in stages.items())
         context.set_response_header(index, "Server-Timing", timing)
 

@@ -99,6 +99,8 @@ class Answering(BaseHTTPRequestHandler):
         self.send_header("X-Model-Version", versions.pop(0) if versions else "7")
         self.send_header("X-Model-SHA256", "abc")
         self.send_header("Server-Timing", self.server.timing)
+        if not self.server.is_old:
+            self.send_header("X-Batch-Size", "3")
         self.end_headers()
         self.wfile.write(body)
 

@@ -67,6 +67,15 @@ def test_the_time_of_an_answer_is_told_apart(client, torchserve, scrape):
     assert scrape("gateway_stage_seconds_count", stage="another") is None
 
 
+def test_batches_are_counted_by_size_where_the_handler_says_it(client, torchserve, scrape):
+    client.post("/api/v1/classify", data=b"picture")
+    torchserve.is_old = True
+    client.post("/api/v1/classify", data=b"picture")
+    assert scrape("gateway_batch_size_count") == 1
+    assert scrape("gateway_batch_size_bucket", le="2.0") == 0
+    assert scrape("gateway_batch_size_bucket", le="4.0") == 1
+
+
 def test_what_can_be_counted_is_there_before_the_first_event(scrape):
     for label in LABELS:
         assert scrape("gateway_predictions_total", label=label, in_scope="false") == 0

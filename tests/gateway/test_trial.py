@@ -262,7 +262,7 @@ def test_pauses_grow_and_end_with_the_trial(tmp_path, monkeypatch):
 
 
 TRIAL = Trial("9", 0.0, 1.0, "now")
-PREDICTION = Prediction(ANSWER, "7", "abc", {})
+PREDICTION = Prediction(ANSWER, "7", "abc", {}, 1)
 
 
 @pytest.fixture
@@ -316,7 +316,7 @@ def test_an_error_in_the_background_does_not_end_it():
     ("one", "other", "same"),
     [
         (PREDICTION, PREDICTION, True),
-        (PREDICTION, Prediction(ANSWER | {"label": "dog"}, "9", "def", {}), False),
+        (PREDICTION, Prediction(ANSWER | {"label": "dog"}, "9", "def", {}, 1), False),
         (Problem("damaged-image"), Problem("damaged-image"), True),
         (Problem("damaged-image"), PREDICTION, False),
     ],

@@ -137,6 +137,7 @@ def test_every_answer_says_what_its_batch_took(handler, folder):
     handler.handle([{"body": photo}, {}], context)
     assert context.response_headers[0]["Server-Timing"] == context.response_headers[1]["Server-Timing"]
     assert re.fullmatch(r"decode;dur=[\d.]+, network;dur=[\d.]+", context.response_headers[0]["Server-Timing"])
+    assert [headers["X-Batch-Size"] for headers in context.response_headers.values()] == ["2", "2"]
     handler.handle([{"body": photo}, {}], context := Context(folder, {0: {"explain": "True"}}))
     assert re.search(r"explain;dur=[\d.]+$", context.response_headers[1]["Server-Timing"])
 

@@ -36,6 +36,15 @@ def test_a_folder_without_pictures_is_said(tmp_path, console):
         photographs.load(tmp_path / "nowhere", tmp_path, console)
 
 
+def test_photographs_of_the_ten_are_drawn_as_often_as_is_asked():
+    targets = torch.zeros(100, 11)
+    targets[:5, 3] = targets[5:, 10] = 1
+    known = photographs.Photographs(torch.zeros(100, 3, 64, 64, dtype=torch.uint8), targets)
+    drawn = known.draw(3000, 0.4, torch.Generator().manual_seed(0))
+    assert (drawn < 5).float().mean() == pytest.approx(0.4, abs=0.03)
+    assert set(drawn.tolist()) == set(range(100))
+
+
 def test_no_imagenet_class_stands_for_two_things():
     listed = [index for group in CLASSES.values() for index in group] + list(AMBIGUOUS)
     assert len(listed) == len(set(listed))

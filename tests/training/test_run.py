@@ -108,6 +108,29 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(settings, tiny, co
     assert (settings.run / "progress.json").read_text() == (stopped.run / "progress.json").read_text()
 
 
+def test_a_run_can_start_from_the_weights_of_another(served, tiny, console, tmp_path):
+    assert run.train(start(served, tiny, console), console)
+    first = served.run / "epochs" / "002.safetensors"
+    further = start(replace(served, run=tmp_path / "further", start=first), tiny, console)
+    for name, value in load_file(first).items():
+        assert torch.equal(further.network.state_dict()[name], value), name
+    assert further.settings.as_json()["start"] == sha256_of(first)
+    assert run.train(further, console)
+
+    first.write_bytes((tmp_path / "further" / "epochs" / "001.safetensors").read_bytes())
+    with pytest.raises(run.ResumeError, match="start"):  # not the file that the run started from
+        start(further.settings, tiny, console).resume()
+
+
+def test_weights_of_another_network_are_no_start(served, compact, tiny, console):
+    run.train(start(replace(compact, epochs=1), tiny, console), console)
+    other = compact.run / "epochs" / "001.safetensors"
+    with pytest.raises(DataError, match="no weights of this network"):
+        start(replace(served, start=other), tiny, console)
+    with pytest.raises(ValueError, match="there is no file"):
+        replace(served, start=other.with_name("none"))
+
+
 def test_a_finished_run_is_left_as_it_is(compact, tiny, console):
     run.train(start(compact, tiny, console), console)
     before = (compact.run / "epochs" / "003.safetensors").stat().st_mtime_ns

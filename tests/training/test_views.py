@@ -57,6 +57,14 @@ def test_noise_has_no_mean_of_its_own(images):
     assert shown.mean() == pytest.approx(128, abs=0.5)
 
 
+def test_jpeg_leaves_the_picture_but_not_its_pixels():
+    smooth = torch.linspace(0, 255, 32).expand(16, 3, 32, 32).round().byte()
+    shown = view(smooth, jpeg=1.0)
+    wrong = (shown - view(smooth)).abs().mean((1, 2, 3))
+    assert (wrong > 0.1).all()
+    assert (wrong < 10).all()
+
+
 def test_haze_takes_contrast_and_keeps_pixels_in_range(images):
     hazy = view(images, haze=1.0)
     assert (hazy.std((1, 2, 3)) < view(images).std((1, 2, 3))).all()
@@ -69,7 +77,7 @@ def test_blur_takes_detail_and_keeps_the_mean(images):
     assert torch.allclose(blurred.mean((1, 2, 3)), sharp.mean((1, 2, 3)), atol=8)
 
 
-@pytest.mark.parametrize("change", [{"haze": 0.5}, {"blur": 0.5}, {"noise": 0.5}])
+@pytest.mark.parametrize("change", [{"haze": 0.5}, {"blur": 0.5}, {"noise": 0.5}, {"jpeg": 0.5}])
 def test_only_a_share_is_spoilt(images, change):
     changed = ((view(images, **change) - view(images)).abs().mean((1, 2, 3)) > 0.01).sum()
     assert 5 < changed < 27

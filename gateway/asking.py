@@ -9,16 +9,13 @@ from functools import partial
 from itertools import chain
 from typing import Final
 
+from gateway.batching import PICTURES_TOGETHER, Batcher, Outcome
 from gateway.problems import Problem
-from gateway.torchserve import Prediction, TorchServe
+from gateway.torchserve import Prediction
 from gateway.uploads import Upload
 
-PICTURES_TOGETHER: Final = 8
-"""Pictures that TorchServe is asked for at once: others wait for a worker only as long as these take."""
 REQUESTS_AT_ONCE: Final = 4
 """So many such requests of one of ours are under way: enough to keep a few workers busy."""
-
-Outcome = Prediction | Problem
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class Answers:
 
 
 def ask_all(
-    torchserve: TorchServe,
+    batcher: Batcher,
     uploads: list[Upload],
     request_id: str,
     *,
@@ -50,13 +47,14 @@ def ask_all(
 ) -> Answers:
     """Have every picture classified by one version, the default one if none is named; each gets its outcome.
 
-    All predictions are of one version, also when the model's default version changes meanwhile. `until` and `once` are
+    A single picture that the default version is asked for may go together with other requests'. All predictions are of
+    one version, also when the model's default version changes meanwhile. `until` and `once` are
     those of `TorchServe.predict`.
     """
     began = time.perf_counter()
-    most_bytes = torchserve.settings.max_image_bytes
+    most_bytes = batcher.torchserve.settings.max_image_bytes
     groups = _groups(uploads, most_bytes)
-    ask = partial(_ask, torchserve, request_id=request_id, most_bytes=most_bytes, until=until, once=once)
+    ask = partial(_ask, batcher, request_id=request_id, most_bytes=most_bytes, until=until, once=once)
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) if len(groups) > 1 else nullcontext() as pool:
         each = pool.map if pool else map
         outcomes = list(chain.from_iterable(each(partial(ask, version=version), groups)))
@@ -78,7 +76,7 @@ def _groups(uploads: list[Upload], most_bytes: int) -> list[list[Upload]]:
 
 
 def _ask(
-    torchserve: TorchServe,
+    batcher: Batcher,
     group: list[Upload],
     *,
     request_id: str,
@@ -87,11 +85,14 @@ def _ask(
     until: float,
     once: bool,
 ) -> Sequence[Outcome]:
+    torchserve = batcher.torchserve
     try:
         if len(group) > 1:
             pictures = [upload.data for upload in group]
             return torchserve.predict_together(pictures, request_id, version=version, until=until, once=once)
         check_size(group[0], most_bytes)
+        if not version and not once:
+            return [batcher.ask(group[0].data, request_id, until=until)]
         return [torchserve.predict(group[0].data, request_id, version=version, until=until, once=once)]
     except Problem as problem:
         return [problem] * len(group)

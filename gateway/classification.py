@@ -5,7 +5,8 @@ from typing import cast
 
 from flask import Flask, current_app
 
-from gateway.asking import Answers, Outcome, ask_all, check_size
+from gateway.asking import Answers, ask_all, check_size
+from gateway.batching import Batcher, Outcome
 from gateway.deadline import deadline
 from gateway.evidence import Evidence, Job
 from gateway.metrics import Metrics
@@ -18,7 +19,7 @@ from gateway.uploads import Upload
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Have trials of another version, as the operator's file says."""
-    torchserve = cast(TorchServe, app.extensions["torchserve"])
+    batcher = Batcher(cast(TorchServe, app.extensions["torchserve"]))
     metrics = cast(Metrics, app.extensions["metrics"])
     trials = Trials(settings.trial_path)
 
@@ -26,12 +27,13 @@ def init_app(app: Flask, settings: Settings) -> None:
         version = "" if job.by_candidate else job.trial.candidate
         until = time.monotonic() + settings.answer_timeout_seconds / 2
         request_id = f"{job.request_id}.compared"
-        answers = ask_all(torchserve, job.uploads, request_id, until=until, version=version, once=True)
+        answers = ask_all(batcher, job.uploads, request_id, until=until, version=version, once=True)
         if not job.by_candidate:
             _judge(answers, job.trial, trials, evidence)
         return answers
 
     evidence = Evidence(metrics.registry, ask_other)
+    app.extensions["batcher"] = batcher
     app.extensions["trials"] = trials
     app.extensions["evidence"] = evidence
 
@@ -42,6 +44,7 @@ def classify_all(uploads: list[Upload], request_id: str) -> list[Outcome]:
     In a trial that is the candidate for some requests, unless it fails or refuses a picture: then the default version
     is asked, and if the picture is bad, it says so as well.
     """
+    batcher = cast(Batcher, current_app.extensions["batcher"])
     trials = cast(Trials, current_app.extensions["trials"])
     evidence = cast(Evidence, current_app.extensions["evidence"])
     settings = cast(Settings, current_app.extensions["settings"])
@@ -49,14 +52,14 @@ def classify_all(uploads: list[Upload], request_id: str) -> list[Outcome]:
     candidate = None
     if trial := trials.canary():
         half = (time.monotonic() + until) / 2  # what is left is enough for the default version
-        candidate = ask_all(_torchserve(), uploads, request_id, until=half, version=trial.candidate, once=True)
+        candidate = ask_all(batcher, uploads, request_id, until=half, version=trial.candidate, once=True)
         _judge(candidate, trial, trials, evidence)
         if all(isinstance(outcome, Prediction) for outcome in candidate.outcomes):
             evidence.count_answered(trial)
             evidence.compare(Job(trial, uploads, request_id, candidate, by_candidate=True))
             _count(candidate.outcomes, is_default=False)
             return candidate.outcomes
-    default = ask_all(_torchserve(), uploads, request_id, until=until)
+    default = ask_all(batcher, uploads, request_id, until=until)
     if trial and candidate:
         evidence.record(trial, default, candidate)
     elif shadowed := trials.shadow():

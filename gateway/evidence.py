@@ -14,7 +14,8 @@ from typing import Any, Final
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from gateway.asking import Answers, Outcome
+from gateway.asking import Answers
+from gateway.batching import Outcome
 from gateway.metrics import SCORES, SECONDS
 from gateway.problems import Problem
 from gateway.recent import bin_of, quantile_of

@@ -1,11 +1,20 @@
 """How gunicorn serves the gateway; it reads the same settings as the application."""
 
+from gunicorn.glogging import Logger
 from structlog.processors import JSONRenderer, TimeStamper, add_log_level, format_exc_info
 from structlog.stdlib import ProcessorFormatter
 
 from gateway.settings import Settings
 
 _settings = Settings()
+
+
+class _Logger(Logger):  # type: ignore[misc]
+    """Composes no access lines, which nobody would write: the application writes one structured line a request."""
+
+    def access(self, *_: object) -> None:
+        pass
+
 
 wsgi_app = "gateway:create_app()"
 bind = f"{_settings.host}:{_settings.port}"
@@ -18,7 +27,7 @@ threads = _settings.threads
 timeout = 60  # seconds until a stuck worker is replaced
 graceful_timeout = 15  # longer than answer_timeout_seconds: what was accepted is answered before a stop
 control_socket_disable = True  # nobody manages it that way, and it would leave a folder in the home
-accesslog = None  # the application writes one structured line a request
+logger_class = _Logger
 # gunicorn's own lines are JSON as well. Only errors: malformed requests are their senders' business.
 logconfig_dict = {
     "version": 1,

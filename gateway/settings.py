@@ -33,6 +33,12 @@ class Settings(BaseSettings):
         description="where TorchServe's inference API is; several addresses are separated by commas, and a host name "
         "with several IP addresses counts as several",
     )
+    batches: int = Field(
+        3,
+        ge=1,
+        description="requests under way at each TorchServe, after which pictures wait and go together; its workers and "
+        "one more keep it busy",
+    )
     model_name: str = Field("cifar10", description="the model's name in TorchServe")
     key_file: Path = Field(
         Path("key_file.json"),

@@ -431,7 +431,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if incoming := self.receiving.pop(conn, None):
             self.held_bytes -= len(incoming.data)
         self.lingering.pop(conn, None)
-        if conn.sock.fileno() in self.poller.get_map():
+        with contextlib.suppress(KeyError, ValueError):  # not watched, or closed already
             self.poller.unregister(conn.sock)
 
     def _linger(self, conn: TConn) -> None:

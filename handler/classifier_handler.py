@@ -2,8 +2,9 @@
 
 /predictions answers with the classification, /explanations adds which parts of the picture spoke for the class, and a
 request with the header `X-Model-Manifest: true` gets the manifest of the weights that answer here. The header
-`X-Picture-Lengths` makes a body several pictures, answered by as many entries of a list. A body of JSON is read as
-KServe's (kserve.py), unless it is said to be application/octet-stream.
+`X-Picture-Lengths` makes a body several pictures, answered by as many entries of a list; `X-Request-ID` may then have
+an id for each, separated by commas. A body of JSON is read as KServe's (kserve.py), unless it is said to be
+application/octet-stream.
 
 TorchServe loads a handler file that defines exactly one class, so helpers live in `model/`. A picture that cannot be
 answered costs its own slot of the batch only: an exception out of `handle` would fail all of them.
@@ -130,8 +131,9 @@ class ClassifierHandler:
         batch = {"batch_size": len(slots)} | {f"batch_{stage}_ms": took for stage, took in stages.items()}
         for index, reply in enumerate(replies):
             if context.get_request_header(index, "X-Probe") != "true":  # one every second would bury the rest
-                for each in reply if isinstance(reply, list) else [reply]:
-                    self._log(index, context, each, batch)
+                replied = reply if isinstance(reply, list) else [reply]
+                for request_id, each in zip(_request_ids(index, context, len(replied)), replied, strict=True):
+                    self._log(request_id, each, batch)
             if (request := kserve.get(index)) and isinstance(reply, list):
                 names = (self.name, self.manifest.version)
                 replies[index] = request.answer(reply, *names, explained=index in explained)
@@ -227,11 +229,11 @@ class ClassifierHandler:
         timing = ", ".join(f"{stage};dur={milliseconds:g}" for stage, milliseconds in stages.items())
         context.set_response_header(index, "Server-Timing", timing)
 
-    def _log(self, index: int, context: Any, reply: dict[str, Any], batch: dict[str, float]) -> None:
+    def _log(self, request_id: str, reply: dict[str, Any], batch: dict[str, float]) -> None:
         """Write one JSON line: what was answered and how long the whole batch took; nothing of the picture itself."""
         line = {
             "event": "explanation" if "explanation" in reply else "prediction",
-            "request_id": context.get_request_header(index, "X-Request-ID") or context.get_request_id(index),
+            "request_id": request_id,
             "status": reply.get("status", 200),
             "label": reply.get("label"),
             "score": reply.get("score"),
@@ -251,6 +253,13 @@ class ClassifierHandler:
         # The JVM adds up what the workers report of a counter; of a gauge it keeps the last, and workers are alike.
         context.metrics.add_counter("worker_cpu_seconds_total", cpu_seconds - before)
         context.metrics.add_size("worker_resident_memory_bytes", self.process.memory_info().rss, unit="B")
+
+
+def _request_ids(index: int, context: Any, pictures: int) -> list[str]:
+    """Give the id of the request that each of a row's pictures came with; the gateway joins those of several."""
+    given = context.get_request_header(index, "X-Request-ID") or context.get_request_id(index)
+    each = given.split(",")
+    return each if len(each) == pictures else [given] * pictures
 
 
 def _parts(data: bytes | bytearray, lengths: str) -> Iterator[bytes]:

@@ -142,6 +142,17 @@ def test_every_answer_says_what_its_batch_took(handler, folder):
     assert re.search(r"explain;dur=[\d.]+$", context.response_headers[1]["Server-Timing"])
 
 
+def test_pictures_of_several_requests_are_logged_under_their_own_ids(handler, folder, caplog):
+    photo = pictures.PHOTO_PATH.read_bytes()
+    headers = {"X-Picture-Lengths": f"{len(photo)},3", "X-Request-ID": "one,two"}
+    with caplog.at_level("INFO"):
+        handler.handle([{"body": photo + b"bad"}], Context(folder, {0: headers}))
+        handler.handle([{"body": photo + b"bad"}], Context(folder, {0: headers | {"X-Request-ID": "both"}}))
+    logged = [json.loads(record.message) for record in caplog.records]
+    assert [line["request_id"] for line in logged] == ["one", "two", "both", "both"]
+    assert [line["status"] for line in logged] == [200, 415, 200, 415]
+
+
 def test_the_workers_cpu_and_memory_are_reported_once_in_a_while(handler, folder):
     first, second, later = (Context(folder) for _ in range(3))
     handler.handle([{}], first)

@@ -6,6 +6,7 @@ they keep what the pretrained weights know of sharp pictures and teach the outpu
 that are kept are a moving average over some hundred steps.
 """
 
+import json
 from dataclasses import dataclass
 from math import cos, pi
 from pathlib import Path
@@ -22,7 +23,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from model.classifier import class_logits
 from model.efficientnet_lite import EfficientNetLite
 from model.labels import LABELS, NONE_COLUMN
-from model.manifest import sha256_of
+from model.manifest import MANIFEST_PATH, sha256_of
 from model.network import channels_last
 from training import photographs
 from training.augment import generator_for
@@ -112,6 +113,19 @@ class FinetuneTraining(Training):
         except (SafetensorError, RuntimeError) as error:
             raise DataError(f"{settings.start} has no weights of this network: {error}") from error
         return network
+
+    def notes(self) -> dict[str, Any]:
+        """Give how the weights that it started from were trained, if a manifest beside them says so, and the whole time."""
+        if self.settings.start == IMAGENET:
+            return {}
+        try:
+            earlier = json.loads(self.settings.start.with_name(MANIFEST_PATH.name).read_text())
+        except (OSError, ValueError):
+            return {}
+        if earlier.get("sha256") != self.settings.as_json()["start"]:
+            return {}
+        seconds = round(self.progressed.seconds + earlier["training"]["seconds"])
+        return {"started_from": earlier["training"], "seconds": seconds}
 
     def side(self, epoch: int) -> int:
         for side, epochs in zip(self.settings.sides, self.settings.side_epochs, strict=True):

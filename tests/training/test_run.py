@@ -115,6 +115,11 @@ def test_a_run_can_start_from_the_weights_of_another(served, tiny, console, tmp_
     for name, value in load_file(first).items():
         assert torch.equal(further.network.state_dict()[name], value), name
     assert further.settings.as_json()["start"] == sha256_of(first)
+    assert further.notes() == {}
+    (first.parent / "manifest.json").write_text(json.dumps({"sha256": sha256_of(first), "training": {"seconds": 60}}))
+    assert further.notes() == {"started_from": {"seconds": 60}, "seconds": 60}
+    (first.parent / "manifest.json").write_text(json.dumps({"sha256": "of others", "training": {"seconds": 60}}))
+    assert further.notes() == {}
     assert run.train(further, console)
 
     first.write_bytes((tmp_path / "further" / "epochs" / "001.safetensors").read_bytes())

@@ -115,7 +115,7 @@ class FinetuneTraining(Training):
         return network
 
     def notes(self) -> dict[str, Any]:
-        """Give how the weights that it started from were trained, if a manifest beside them says so, and the whole time."""
+        """Give how the weights it started from were trained, if a manifest lies beside them, and the whole time."""
         if self.settings.start == IMAGENET:
             return {}
         try:

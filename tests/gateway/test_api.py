@@ -287,11 +287,6 @@ def test_security_headers_are_on_every_answer(client):
 
 
 def test_one_log_line_a_request(client, capsys):
-    import sys
-
-    import structlog
-
-    structlog.configure(logger_factory=structlog.WriteLoggerFactory(sys.stdout))
     post(client, file(b"picture", "private-name.jpg"), headers={"X-Request-ID": "r1"})
     [line] = capsys.readouterr().out.splitlines()
     entry = json.loads(line)

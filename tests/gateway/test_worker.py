@@ -82,18 +82,18 @@ def post(body=PICTURE, *headers, length=None):
 
 
 def answer(connection):
-    """One response: status, headers and body."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        piece = connection.recv(65536)
+    """One response: status, headers and body; nothing of the next one is read."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        piece = connection.recv(1)
         if not piece:
             return None
-        data += piece
-    head, _, body = data.partition(b"\r\n\r\n")
+        head += piece
+    head, body = head.removesuffix(b"\r\n\r\n"), b""
     first, *lines = head.decode().split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines)
     while len(body) < int(headers["Content-Length"]):
-        body += connection.recv(65536)
+        body += connection.recv(int(headers["Content-Length"]) - len(body))
     return int(first.split()[1]), headers, body
 
 

@@ -19,9 +19,9 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address that the gateway listens on")
     port: int = Field(8000, ge=1, le=65535, description="port that the gateway listens on")
-    threads: int = Field(16, ge=1, description="requests that are answered at the same time")
+    threads: int = Field(32, ge=1, description="requests that are answered at the same time")
     most_waiting: int = Field(
-        64,
+        48,
         ge=0,
         description="requests that may wait until one of those is answered; more get 503 at once when that lasts",
     )

@@ -6,7 +6,6 @@ were never published. Each function takes pictures, uint8 of shape (N, 32, 32, 3
 it draws anything a generator; it gives pixels on the same scale, floating, not yet cut to 0 to 255.
 """
 
-import io
 from collections.abc import Callable
 from functools import cache
 from math import ceil
@@ -21,6 +20,7 @@ from scipy import ndimage
 from torch.nn import functional as F
 
 from training.data import Pixels
+from training.pictures import through_jpeg
 
 Floats = npt.NDArray[np.floating[Any]]
 Random = np.random.Generator
@@ -189,12 +189,7 @@ def pixelate(pictures: Pixels, share: float, rng: Random) -> Pixels:  # noqa: AR
 
 def jpeg_compression(pictures: Pixels, quality: int, rng: Random) -> Pixels:  # noqa: ARG001
     """Write as JPEG and read again."""
-    compressed = np.empty_like(pictures)
-    for picture, result in zip(pictures, compressed, strict=True):
-        buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
-        result[:] = np.asarray(Image.open(buffer))
-    return compressed
+    return np.stack([through_jpeg(picture, quality) for picture in pictures])
 
 
 def _blurred(pictures: Pixels, deviation: float) -> Floats:

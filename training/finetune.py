@@ -8,6 +8,7 @@ that are kept are a moving average over some hundred steps.
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from math import cos, pi
 from pathlib import Path
 from typing import Any, Final
@@ -70,9 +71,13 @@ class FinetuneSettings(Settings):
         if self.start != IMAGENET and not self.start.is_file():
             raise ValueError(f"there is no file {self.start} to start from")
 
+    @cached_property
+    def _started_from(self) -> str:
+        """What the file held when it was first asked for: it may be another one by the time the run ends."""
+        return sha256_of(self.start) if self.start != IMAGENET else str(IMAGENET)
+
     def as_json(self) -> dict[str, Any]:
-        start = sha256_of(self.start) if self.start != IMAGENET else str(IMAGENET)
-        return super().as_json() | {"start": start}
+        return super().as_json() | {"start": self._started_from}
 
 
 class FinetuneTraining(Training):

@@ -36,6 +36,14 @@ def png(pixels: npt.NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
+def through_jpeg(pixels: npt.NDArray[np.uint8], quality: int) -> npt.NDArray[np.uint8]:
+    """Write pixels, shape (H, W, 3), as a JPEG file and read them again."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
+    with Image.open(buffer) as image:
+        return np.array(image)
+
+
 def files_in(path: Path) -> Iterator[tuple[str, bytes]]:
     """Give name and bytes of every file in a folder or zip file, by name.
 

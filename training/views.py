@@ -6,15 +6,14 @@ blurred twice. Works on any device; every random draw comes from the generator t
 """
 
 from dataclasses import dataclass
-from io import BytesIO
 from math import log, pi
 from typing import Final
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
+
+from training.pictures import through_jpeg
 
 _LARGEST_DEVIATION: Final = 30.0
 _QUALITIES: Final = (15, 90)
@@ -111,11 +110,8 @@ class Views:
         spoilt = []
         for index in chosen.tolist():
             array = pixels[index].clamp(0, 255).round().byte().permute(1, 2, 0).cpu().numpy()
-            with BytesIO() as file:
-                wanted = round(least + (most - least) * quality[index].item())
-                Image.fromarray(array).save(file, "jpeg", quality=wanted)
-                with Image.open(file) as image:
-                    spoilt.append(torch.from_numpy(np.array(image)).permute(2, 0, 1))
+            compressed = through_jpeg(array, round(least + (most - least) * quality[index].item()))
+            spoilt.append(torch.from_numpy(compressed).permute(2, 0, 1))
         return pixels.index_copy(0, chosen.to(pixels.device), torch.stack(spoilt).to(pixels))
 
     def _blot(self, pixels: Tensor, generator: torch.Generator) -> Tensor:

@@ -124,7 +124,7 @@ def test_a_run_can_start_from_the_weights_of_another(served, tiny, console, tmp_
 
     first.write_bytes((tmp_path / "further" / "epochs" / "001.safetensors").read_bytes())
     with pytest.raises(run.ResumeError, match="start"):  # not the file that the run started from
-        start(further.settings, tiny, console).resume()
+        start(replace(further.settings), tiny, console).resume()
 
 
 def test_weights_of_another_network_are_no_start(served, compact, tiny, console):

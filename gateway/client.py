@@ -82,7 +82,8 @@ def show_table(results: list[dict[str, Any]], console: Console) -> None:
             table.add_row(result["filename"], f"[red]{error['title']}[/]", "", error["detail"])
         else:
             in_scope = "yes" if result["in_scope"] else "[yellow]probably not[/]"
-            table.add_row(result["filename"], result["label"], f"{result['score']:.1%}", in_scope)
+            score = "> 99.9%" if result["score"] >= 0.9995 else f"{result['score']:.1%}"
+            table.add_row(result["filename"], result["label"], score, in_scope)
     console.print(table)
 
 

@@ -28,6 +28,7 @@ def init_app(app: Flask) -> None:
         return {
             "static": static,
             "sureness": sureness,
+            "score_text": score_text,
             "label_names": label_names(),
             "variant_names": variant_names(),
             "corruption_names": corruption_names(),
@@ -110,6 +111,11 @@ def degrees() -> list[str]:
 def sureness(score: float) -> str:
     """Say in words how sure a probability is."""
     return next(words for words, least in zip(degrees(), _DEGREES, strict=True) if score >= least)
+
+
+def score_text(score: float) -> str:
+    """Write a probability in percent; none is so sure that it may be rounded to certainty."""
+    return "> 99.9 %" if score >= 0.9995 else f"{score * 100:.1f} %"
 
 
 def script_words() -> dict[str, Any]:

@@ -8,8 +8,9 @@ export function fill(sentence, facts) {
   return sentence.replace(/\{(\w+)\}/g, (_, name) => facts[name]);
 }
 
-export function percent(share) {
-  return `${(100 * share).toFixed(1)} %`;
+// As score_text() in words.py: no score is so sure that it may be rounded to certainty.
+export function percent(score) {
+  return score >= 0.9995 ? "> 99.9 %" : `${(100 * score).toFixed(1)} %`;
 }
 
 // Draw one bar for each class into a <dl>; an SVG, whose length needs no inline style.

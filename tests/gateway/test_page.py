@@ -88,6 +88,12 @@ def test_sureness_has_words(client, monkeypatch, score, words):
     assert f"{words}: <span" in post(client, b"picture").text
 
 
+@pytest.mark.parametrize(("score", "text"), [(0.9994, "99.9 %"), (0.9996, "&gt; 99.9 %"), (1.0, "&gt; 99.9 %")])
+def test_no_score_is_rounded_to_certainty(client, monkeypatch, score, text):
+    monkeypatch.setitem(conftest.ANSWER, "score", score)
+    assert f'class="score">{text}<' in post(client, b"picture").text
+
+
 def test_the_model_page_shows_what_the_manifest_says(client):
     document = Manifest.read().document
     test = document["metrics"]["test"]

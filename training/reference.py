@@ -60,15 +60,15 @@ class ReferenceSettings(Settings):
         Path("runs/reference"), "the run's folder: settings, progress, weights of every epoch", decides=False
     )
     network: str = knob("CompactCnn", f"which network: {', '.join(OPTIMIZERS)}")
-    epochs: int = knob(60, "most passes over the 45,000 training pictures")
+    epochs: int = knob(20, "most passes over the 45,000 training pictures")
     batch_size: int = knob(128, "pictures a step")
     augment: bool = knob(True, "mirror and shift the pictures")
     batch_norm: bool = knob(True, "keep the network's batch norm, where it can be left out")
     dropout: bool = knob(True, "keep the network's dropout, where it can be left out")
     pretrained: bool = knob(False, f"start from ImageNet's weights where they can be had ({', '.join(PRETRAINED)})")
-    plateau: int = knob(4, "epochs without a lower validation loss after which the learning rate is reduced")
+    plateau: int = knob(2, "epochs without a lower validation loss after which the learning rate is reduced")
     reduction: float = knob(0.3, "what it is multiplied by then")
-    patience: int = knob(10, "epochs without a lower validation loss after which the run ends")
+    patience: int = knob(5, "epochs without a lower validation loss after which the run ends")
 
     def __post_init__(self) -> None:
         super().__post_init__()

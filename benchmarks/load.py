@@ -142,8 +142,13 @@ class _Connection:
             self.socket = None
 
 
-def closed_loop(request: Request, connections: int, seconds: float, note: Note | None = None) -> Measured:
-    """Keep so many connections busy: each sends again as soon as it is answered; `note` is told each outcome."""
+def closed_loop(
+    request: Request, connections: int, seconds: float, note: Note | None = None, *, wait: bool = False
+) -> Measured:
+    """Keep so many connections busy: each sends again as soon as it is answered; `note` is told each outcome.
+
+    What is under way at the end is given up, or with `wait` answered first, and counts for nothing either way.
+    """
     with selectors.DefaultSelector() as selector:
         everyone = [_Connection(request, selector) for _ in range(connections)]
         measured = Measured(seconds)
@@ -159,6 +164,10 @@ def closed_loop(request: Request, connections: int, seconds: float, note: Note |
                     _note(measured, connection, status, note)
                     connection.send(time.perf_counter())
         measured.seconds = time.perf_counter() - start
+        deadline = time.perf_counter() + TIMEOUT_SECONDS
+        while wait and any(connection.is_busy for connection in everyone) and time.perf_counter() < deadline:
+            for key, _ in selector.select(1.0):
+                key.data.receive()
         for connection in everyone:
             connection.close()
     return measured

@@ -47,7 +47,8 @@ class Rounds:
 
     def closed(self, key: tuple[str, ...], system: System, request: Request, connections: int, pictures: int) -> None:
         """Measure a closed loop."""
-        closed_loop(request, connections, min(1.0, self.seconds / 4))  # warms up what a new number of them needs
+        # Warms up what a new number of them needs; what it left behind would fill queues of what is measured next.
+        closed_loop(request, connections, min(1.0, self.seconds / 4), wait=True)
         with Watch(system.processes) as watch:
             measured = closed_loop(request, connections, self.seconds)
         self.note(*key, **_figures(measured, watch, pictures))

@@ -68,6 +68,19 @@ def test_a_closed_loop_keeps_every_connection_busy(server):
     assert (path, body, headers["X-One"]) == ("/ok", b"picture", "1")
 
 
+def test_a_closed_loop_can_wait_for_what_is_under_way(server, monkeypatch):
+    monkeypatch.setattr(Handler, "wait", 0.3)
+    request = Request.post(f"{server.url}/ok", b"p", {})
+    began = time.perf_counter()
+    measured = closed_loop(request, 2, 0.1, wait=True)
+    assert time.perf_counter() - began >= Handler.wait
+    assert measured.latencies == []
+    assert measured.seconds < Handler.wait
+    began = time.perf_counter()
+    closed_loop(request, 2, 0.1)
+    assert time.perf_counter() - began < Handler.wait
+
+
 def test_an_answer_in_chunks_is_whole_with_the_last(server):
     measured = closed_loop(Request.post(f"{server.url}/chunked", b"p", {}), 2, 0.5)
     assert measured.errors == 0

@@ -48,6 +48,9 @@ class CompactSettings(Settings):
         super().__post_init__()
         if len(self.widths) != 3 or min(self.widths) < 1:
             raise ValueError(f"widths must be three positive numbers, not {self.widths}")
+        for name in ("warped", "mixed"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be a share, 0 to 1, not {getattr(self, name)}")
 
 
 class CompactTraining(Training):
@@ -102,7 +105,8 @@ class CompactTraining(Training):
         generator = generator_for(settings.seed, epoch, step, 1)
         pictures = self.augmenter.batch(indices, epoch=epoch, step=step).float()
         warped = round(settings.warped * len(pictures))  # the first of them: their order is random
-        pictures[:warped] = _VIEWS.warp(pictures[:warped], pictures.shape[-1], generator)
+        if warped:
+            pictures[:warped] = _VIEWS.warp(pictures[:warped], pictures.shape[-1], generator)
         is_mixed = epoch < settings.epochs - settings.unmixed_epochs
         return exchange_squares(pictures, settings.mixed if is_mixed else 0.0, generator)
 

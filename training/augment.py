@@ -1,4 +1,4 @@
-"""Augmentation of small pictures: reflected shifts, alternating flips, cutout, squares of other pictures.
+"""Augmentation: reflected shifts, alternating flips, cutout.
 
 Every draw depends on (seed, epoch, step) alone, so a resumed run sees exactly the pictures that it would have seen.
 """
@@ -58,24 +58,3 @@ class Augmenter:
         square = span(self.height)[:, None, :, None] & span(self.width)[:, None, None, :]
         mean = torch.tensor(PIXEL_MEAN).round().byte().view(1, 3, 1, 1)
         return torch.where(square, mean, images)
-
-
-def exchange_squares(images: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Put a square of another picture into a share of them, of a random area (Yun et al. 2019, arXiv:1905.04899).
-
-    Of pictures (N, 3, S, S) it gives these, the indices of those that the squares are from, and the squares' share of
-    each picture's area, both of shape (N,). A square is where it was in its own picture.
-    """
-    count, _, side, _ = images.shape
-    partners = torch.randperm(count, generator=generator)
-    drawn, area, down, across = torch.rand(4, count, generator=generator)
-    sides = (side * area.sqrt()).long() * (drawn < share)
-
-    def span(position: Tensor) -> Tensor:
-        """Mark as many neighbours of `side` places as each square is wide, shape (N, side)."""
-        first = (position * (side + 1 - sides)).long()[:, None]
-        places = torch.arange(side)
-        return (places >= first) & (places < first + sides[:, None])
-
-    inside = span(down)[:, None, :, None] & span(across)[:, None, None, :]
-    return torch.where(inside.to(images.device), images[partners], images), partners, sides**2 / side**2

@@ -38,14 +38,13 @@ class Views:
         """Give one view of each picture, float32, 0 to 255: (N, 3, H, W) of 0 to 255 to (N, 3, side, side)."""
         pixels = self._add_noise(images.float(), generator)
         pixels = self._compress(pixels, generator)
-        pixels = self.warp(pixels, side, generator)
+        pixels = self._warp(pixels, side, generator)
         pixels = self._blur(pixels, generator)
         pixels = self._recolour(pixels, generator)
         pixels = self._add_haze(pixels, generator)
         return self._blot(pixels, generator).clamp(0, 255)
 
-    def warp(self, pixels: Tensor, side: int, generator: torch.Generator) -> Tensor:
-        """Scale, stretch, turn, shift and mirror pictures, float32 (N, 3, H, W), in one step: (N, 3, side, side)."""
+    def _warp(self, pixels: Tensor, side: int, generator: torch.Generator) -> Tensor:
         count = len(pixels)
         across, down, zoom, stretch, turn, turned, mirrored = torch.rand(7, count, generator=generator)
         zoom = torch.exp((2 * zoom - 1) * log(self.zoom))

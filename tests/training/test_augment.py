@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from training.augment import Augmenter, exchange_squares, generator_for
+from training.augment import Augmenter, generator_for
 
 
 @pytest.fixture
@@ -53,25 +53,3 @@ def test_keys_make_generators_of_their_own():
     keys = [(1,), (2,), (1, 0), (0, 1), (1, 0, 0), (1, 0, 1), (1, 1, 0)]
     draws = {torch.rand(1, generator=generator_for(*key)).item() for key in keys}
     assert len(draws) == len(keys)
-
-
-def test_squares_come_from_the_partner_and_their_area_is_said():
-    images = torch.arange(200.0).view(200, 1, 1, 1).expand(200, 3, 32, 32)  # every picture has a number of its own
-    mixed, partners, shares = exchange_squares(images, 0.5, generator_for(1))
-    assert partners.sort().values.tolist() == list(range(200))
-    for index, (picture, partner, share) in enumerate(zip(mixed, partners.tolist(), shares.tolist(), strict=True)):
-        inside = picture[0] == partner if partner != index else torch.zeros(32, 32, dtype=torch.bool)
-        assert ((picture == index) | inside).all()
-        if partner != index:
-            assert inside.float().mean().item() == pytest.approx(share)
-            height, width = inside.any(1).sum(), inside.any(0).sum()
-            assert height == width
-            assert height * width == inside.sum()
-    assert 0.35 < (shares > 0).float().mean() < 0.6  # the smallest squares have no pixel
-    assert 0.4 < shares[shares > 0].mean() < 0.6
-
-
-def test_without_a_share_no_picture_has_a_square(images):
-    mixed, _, shares = exchange_squares(images, 0.0, generator_for(1))
-    assert torch.equal(mixed, images)
-    assert not shares.any()

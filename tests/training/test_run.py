@@ -37,7 +37,6 @@ def compact(tmp_path):
         batch_size=20,
         widths=(8, 16, 16),
         shift=2,
-        unmixed_epochs=1,
         threads=1,
         install="never",
     )
@@ -137,22 +136,6 @@ def test_weights_of_another_network_are_no_start(served, compact, tiny, console)
         replace(served, start=other.with_name("none"))
 
 
-def test_pictures_can_be_left_as_they_are(compact, tiny):
-    training = CompactTraining(replace(compact, warped=0.0, mixed=0.0, cutout=0, shift=0), tiny)
-    pictures, _, shares = training._pictures(torch.arange(20))
-    flipped = training.images[:20].flip(-1)
-    same = ((pictures == training.images[:20]) | (pictures == flipped)).flatten(1).all(1)
-    assert same.all()
-    assert not shares.any()
-
-
-def test_in_the_last_epochs_no_picture_has_a_part_of_another(compact, tiny):
-    training = CompactTraining(compact, tiny)
-    assert training._pictures(torch.arange(200))[2].any()
-    training.progressed.epoch = compact.epochs - compact.unmixed_epochs
-    assert not training._pictures(torch.arange(200))[2].any()
-
-
 def test_a_finished_run_is_left_as_it_is(compact, tiny, console):
     run.train(start(compact, tiny, console), console)
     before = (compact.run / "epochs" / "003.safetensors").stat().st_mtime_ns
@@ -202,7 +185,6 @@ def test_the_kept_weights_are_an_average(served, tiny, console):
         ["compact", "--epochs", "0"],
         ["compact", "--widths", "1", "2"],
         ["compact", "--install", "maybe"],
-        ["compact", "--mixed", "1.5"],
         ["served", "--side-epochs", "1", "1"],
         ["reference", "--network", "AlexNet"],
         ["reference", "--network", "ResNet", "--no-dropout"],

@@ -7,6 +7,7 @@ from gateway import (
     classification,
     documentation,
     health,
+    kserve,
     languages,
     metrics,
     page,
@@ -31,7 +32,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
         doc_ui=False,
         validation_error_status=400,
         validation_error_model=schemas.Problem,
-        validation_error_callback=api.refuse_parameter,
+        validation_error_callback=api.refuse_input,
     )
     app.request_class = uploads.Request
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
@@ -49,6 +50,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     words.init_app(app)
     app.register_api(api.blueprint)
     app.register_api(health.blueprint)
+    kserve.init_app(app)
     app.register_blueprint(documentation.blueprint)
     app.register_blueprint(page.blueprint)
     status.init_app(app)

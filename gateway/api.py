@@ -119,14 +119,16 @@ def current_manifest() -> Prediction:
     return cast(TorchServe, current_app.extensions["torchserve"]).manifest(g.request_id)
 
 
-def refuse_parameter(error: ValidationError) -> Response:
-    """Answer for a query parameter that does not fit its type.
+def refuse_input(error: ValidationError) -> Response:
+    """Answer for a query parameter or a JSON body that does not fit its type.
 
     Raises:
         Problem: always.
     """
-    parameter = ".".join(map(str, error.errors()[0]["loc"]))
-    raise Problem("invalid-parameter", parameter=parameter, least=1, most=len(LABELS)) from error
+    where = ".".join(map(str, error.errors()[0]["loc"]))
+    if error.title == schemas.TopK.__name__:
+        raise Problem("invalid-parameter", parameter=where, least=1, most=len(LABELS)) from error
+    raise Problem("invalid-json", member=where or "body") from error
 
 
 def _settings() -> Settings:

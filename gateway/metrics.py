@@ -171,7 +171,7 @@ def init_app(app: Flask) -> None:
         metrics.requests.labels(method, route, str(response.status_code)).inc()
         seconds = time.perf_counter() - g.started
         metrics.seconds.labels(route).observe(seconds)
-        if request.method == "POST" and request.blueprint in ("api", "page"):
+        if request.method == "POST" and request.blueprint in ("api", "kserve", "page"):
             metrics.recent.count_request(response.status_code, seconds)
             if problem := g.get("problem"):
                 metrics.recent.count_problem(problem)

@@ -45,6 +45,11 @@ KINDS: Final = {
         _("A parameter is wrong"),
         _("The parameter %(parameter)s must be a whole number from %(least)s to %(most)s."),
     ),
+    "invalid-json": Kind(
+        400,
+        _("The JSON is not as it should be"),
+        _("Wrong or missing is %(member)s. /docs shows such a request; pictures go in base64."),
+    ),
     "bad-request": Kind(400, _("The request cannot be read"), _("Its head or body is malformed. Send it anew.")),
     "token-needed": Kind(
         401,
@@ -122,6 +127,11 @@ KINDS: Final = {
     ),
 }
 
+KSERVE: Final = ("/v1/", "/v2/")
+"""Paths whose errors have KServe's member `error` as well."""
+FOR_PROGRAMS: Final = ("/api/", *KSERVE)
+"""Paths that no person opens in a browser."""
+
 _RETRY_AFTER_SECONDS: Final = {"model-unavailable": 2, "overloaded": 1, "unforeseen": 5}
 
 
@@ -161,13 +171,14 @@ class Problem(Exception):
 
     def as_dict(self) -> dict[str, Any]:
         """Give the problem's members."""
-        return {
+        members = {
             "type": f"/problems/{self.kind}",
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
             "request_id": g.get("request_id"),
         }
+        return members | ({"error": self.detail} if request.path.startswith(KSERVE) else {})
 
 
 def init_app(app: Flask) -> None:
@@ -197,7 +208,7 @@ def respond(problem: Problem) -> Response:
 
 def _is_for_a_person() -> bool:
     """Tell a browser, which asks for HTML before anything else, from a program, which takes whatever comes."""
-    if request.path.startswith("/api/") or request.blueprint == "health":
+    if request.path.startswith(FOR_PROGRAMS) or request.blueprint == "health":
         return False
     return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
 

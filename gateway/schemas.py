@@ -33,10 +33,9 @@ class Problem(BaseModel):
     request_id: str | None = Field(description="finds the request in the logs")
 
 
-class Result(BaseModel):
-    """The answer for one picture."""
+class Answer(BaseModel):
+    """What the model says of one picture."""
 
-    filename: str | None = Field(description="as it was sent; null for a raw body")
     label: str = Field(description="the likeliest class")
     score: float = Field(ge=0, le=1, description="its calibrated probability")
     in_scope: bool = Field(description="whether the picture shows one of the ten classes at all")
@@ -44,10 +43,20 @@ class Result(BaseModel):
     scores: list[Score] = Field(description="the classes, falling by probability")
 
 
-class ExplainedResult(Result):
-    """The answer for one picture, and which of its parts spoke for it."""
+class ExplainedAnswer(Answer):
+    """What the model says of one picture, and which of its parts spoke for it."""
 
     explanation: Explanation
+
+
+class Result(Answer):
+    """The answer for one picture."""
+
+    filename: str | None = Field(description="as it was sent; null for a raw body")
+
+
+class ExplainedResult(Result, ExplainedAnswer):
+    """The answer for one picture, and which of its parts spoke for it."""
 
 
 class FailedResult(BaseModel):

@@ -43,7 +43,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     if settings.cors_origins:
         CORS(
             app,
-            resources={r"/api/.*": {"origins": list(settings.cors_origins)}},
+            resources={r"/(api|v1|v2)/.*": {"origins": list(settings.cors_origins)}},
             expose_headers=["X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy"],
         )
     if settings.rate_limit:
@@ -66,7 +66,7 @@ def _limit(app: Flask, rate: str) -> None:
     )
 
     def is_free() -> bool:
-        return request.blueprint in ("health", None) or request.endpoint == "static"
+        return request.blueprint in ("health", "kserve-health", None) or request.endpoint == "static"
 
     limiter.request_filter(is_free)
 

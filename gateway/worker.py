@@ -25,7 +25,7 @@ from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from gateway.deadline import RECEIVED
-from gateway.problems import Problem, respond
+from gateway.problems import FOR_PROGRAMS, Problem, respond
 from gateway.request_log import REQUEST_ID
 from gateway.security import set_headers
 from gateway.settings import Settings
@@ -169,7 +169,7 @@ class Refusals:
 
     def __init__(self, app: Flask) -> None:
         self._app = app
-        self._made: dict[tuple[str, bool, bool], tuple[str, str]] = {}
+        self._made: dict[tuple[str, str, bool], tuple[str, str]] = {}
         self.counts: dict[str, int] = {}
         self._reported = 0.0
 
@@ -177,8 +177,8 @@ class Refusals:
         """Give the whole HTTP response to a request with this head."""
         found = _PATH.match(head)
         path = found[1].decode("latin-1") if found else ""
-        for_a_person = not path.startswith("/api/") and bool(_HTML.search(head))
-        key = (kind, for_a_person, bool(_UKRAINIAN.search(head)))
+        place = next((each for each in FOR_PROGRAMS if path.startswith(each)), "/" if _HTML.search(head) else "/api/")
+        key = (kind, place, bool(_UKRAINIAN.search(head)))
         if key not in self._made:
             self._made[key] = self._make(*key)
         start, body = self._made[key]
@@ -196,11 +196,10 @@ class Refusals:
         }
         return (start + "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n").encode() + content
 
-    def _make(self, kind: str, for_a_person: bool, in_ukrainian: bool) -> tuple[str, str]:
+    def _make(self, kind: str, place: str, in_ukrainian: bool) -> tuple[str, str]:
         headers = {"Accept-Language": "uk" if in_ukrainian else "en"}
-        headers["Accept"] = "text/html" if for_a_person else "application/json"
-        path = "/" if for_a_person else "/api/v1/classify"
-        with self._app.test_request_context(path, method="POST", headers=headers):
+        headers["Accept"] = "text/html" if place == "/" else "application/json"
+        with self._app.test_request_context(place, method="POST", headers=headers):
             g.request_id = _ID_PLACE
             response = set_headers(respond(Problem(kind)))
             response.headers["Cache-Control"] = "no-store"

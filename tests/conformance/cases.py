@@ -18,15 +18,14 @@ PHOTO = pictures.PHOTO_PATH.read_bytes()
 PHOTO_64 = base64.b64encode(PHOTO).decode()
 V1 = json.dumps({"instances": [{"data": PHOTO_64}]})
 V2 = json.dumps({"id": "d3b1", "inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "data": [PHOTO_64]}]})
+V2_BROKEN = V2.replace(PHOTO_64, PHOTO_64[:-3])
 TIMEOUT = 120
 
 REGISTER = "models?url=cifar10.mar&model_name=second&initial_workers=1&synchronous=true"
 PIN = "the archive's model-config.yaml decides, whatever the request says"
 CHANGED = "TorchServe 0.12 itself answers so; the collection is older"
-NO_VERSIONS = "TorchServe 0.12 has no such address: its KServe APIs are inference and explanation alone"
-OIP = (
-    f"{NO_VERSIONS}; /v2 health comes with ts_open_inference_protocol, whose gRPC ends a worker where an answer is a "
-    "refusal"
+NO_VERSIONS = (
+    "TorchServe 0.12 has no such address: its KServe APIs are inference and explanation alone; ours is at the gateway"
 )
 
 
@@ -35,7 +34,9 @@ class Case:
     collection: str
     name: str
     method: str
-    path: str  # at the management API if it begins with models, at metrics or gRPC if it says so, else at inference
+    path: (
+        str  # at the management API if it begins with models, at metrics, gateway or gRPC if it says so, else inference
+    )
     expected: object
     body: str | bytes = b""
     check: object = None  # of the answer's text
@@ -67,6 +68,27 @@ def v2_cat(text):
 def v2_explained(text):
     tensor = json.loads(text)["outputs"][-1]
     return tensor["name"] == "strengths" and len(tensor["data"]) == tensor["shape"][1] * tensor["shape"][2]
+
+
+def listed(text):
+    return json.loads(text) == {"models": ["cifar10"]}
+
+
+def named(text):
+    return set(json.loads(text)) == {"name", "version", "extensions"}
+
+
+def live(text):
+    return json.loads(text) == {"live": True}
+
+
+def ready(text):
+    return json.loads(text)["ready"] is True
+
+
+def described(text):
+    model = json.loads(text)
+    return [model["name"], *(tensor["datatype"] for tensor in model["inputs"])] == ["cifar10", "BYTES"]
 
 
 def counted(text):
@@ -192,8 +214,20 @@ CASES = (
     ),
     Case("beside the collections", "KServe v1 list", "GET", "v1/models", 200, ours=404, why=NO_VERSIONS),
     Case("beside the collections", "KServe v1 metadata", "GET", "v1/models/cifar10", 200, ours=404, why=NO_VERSIONS),
-    Case("beside the collections", "KServe v2 health", "GET", "v2/health/ready", 200, ours=404, why=OIP),
+    Case("beside the collections", "KServe v2 health", "GET", "v2/health/ready", 200, ours=404, why=NO_VERSIONS),
     Case("beside the collections", "KServe v2 metadata", "GET", "v2/models/cifar10", 200, ours=404, why=NO_VERSIONS),
+    Case("KServe, gateway", "v1 list", "GET", "gateway/v1/models", 200, check=listed),
+    Case("KServe, gateway", "v1 metadata", "GET", "gateway/v1/models/cifar10", 200, check=ready),
+    Case("KServe, gateway", "v1 predict", "POST", "gateway/v1/models/cifar10:predict", 200, V1, v1_cat),
+    Case("KServe, gateway", "v1 explain", "POST", "gateway/v1/models/cifar10:explain", 200, V1, v1_explained),
+    Case("KServe, gateway", "v2 server metadata", "GET", "gateway/v2", 200, check=named),
+    Case("KServe, gateway", "v2 server live", "GET", "gateway/v2/health/live", 200, check=live),
+    Case("KServe, gateway", "v2 server ready", "GET", "gateway/v2/health/ready", 200, check=ready),
+    Case("KServe, gateway", "v2 model metadata", "GET", "gateway/v2/models/cifar10", 200, check=described),
+    Case("KServe, gateway", "v2 model ready", "GET", "gateway/v2/models/cifar10/ready", 200, check=ready),
+    Case("KServe, gateway", "v2 infer", "POST", "gateway/v2/models/cifar10/infer", 200, V2, v2_cat),
+    Case("KServe, gateway", "v2 infer, not base64", "POST", "gateway/v2/models/cifar10/infer", 400, V2_BROKEN),
+    Case("KServe, gateway", "v2 a model that is not there", "GET", "gateway/v2/models/third", 404),
     Case("gRPC", "Ping", "gRPC", f"{wire.INFERENCE}/Ping", "OK"),
     Case("gRPC", "Predictions", "gRPC", f"{wire.INFERENCE}/Predictions", "OK", wire.picture(PHOTO), grpc_cat),
     Case(
@@ -267,8 +301,12 @@ def ask(service, case, version):
         status, answer = wire.call(port, path, case.body, service.key(kind))
         return Outcome(status, case.check is None or bool(case.check(answer)))
     kind = "management" if path.startswith("models") else "inference"
-    base = service.metrics if path.startswith("metrics") else getattr(service, kind)
-    headers = {} if path.startswith("metrics") else service.key(kind)
+    headers = service.key(kind)
+    base = getattr(service, kind)
+    if path.startswith("metrics"):
+        headers, base = {}, service.metrics
+    elif path.startswith("gateway/"):
+        headers, base, path = {"Content-Type": "application/json"}, service.gateway, path.removeprefix("gateway/")
     response = requests.request(case.method, f"{base}/{path}", data=case.body, headers=headers, timeout=TIMEOUT)
     return Outcome(response.status_code, case.check is None or not response.ok or bool(case.check(response.text)))
 

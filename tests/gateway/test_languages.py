@@ -79,8 +79,8 @@ def test_api_errors_come_in_the_language_asked_for(client):
 
 
 FACTS: dict[str, Any] = {
-    "count": 3, "max_images": 2, "parameter": "top_k", "least": 1, "most": 10, "megabytes": "20", "width": 5,
-    "height": 6, "min_side": 8, "max_pixels": 50_000_000, "limit": "3 per minute", "seconds": 9,
+    "count": 3, "max_images": 2, "parameter": "top_k", "least": 1, "most": 10, "member": "inputs", "megabytes": "20",
+    "width": 5, "height": 6, "min_side": 8, "max_pixels": 50_000_000, "limit": "3 per minute", "seconds": 9,
 }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The running API keeps what its OpenAPI document promises."""
 
+import base64
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,18 @@ def test_real_answers_fit_their_schemas(document, service):
         response = requests.post(service.gateway + path, files={"image": photo}, timeout=TIMEOUT)
         assert response.status_code == 200
         schema[path]["POST"].validate_response(response)
+    text = base64.b64encode(photo).decode()
+    tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [text]}
+    kserve = {"/v2/models/{name}/infer": {"inputs": [tensor]}}
+    kserve |= {f"/v1/models/{{name}}:{what}": {"instances": [{"b64": text}]} for what in ("predict", "explain")}
+    for path, body in kserve.items():
+        response = requests.post(service.gateway + path.format(name="cifar10"), json=body, timeout=TIMEOUT)
+        assert response.status_code == 200
+        schema[path]["POST"].validate_response(response)
+    for path in ("/v1/models", "/v1/models/{name}", "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/{name}"):
+        response = requests.get(service.gateway + path.format(name="cifar10"), timeout=TIMEOUT)
+        assert response.status_code == 200
+        schema[path]["GET"].validate_response(response)
     for path in ("/api/v1/model", "/livez", "/readyz"):
         response = requests.get(service.gateway + path, timeout=TIMEOUT)
         schema[path]["GET"].validate_response(response)

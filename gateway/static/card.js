@@ -23,6 +23,7 @@ export function drawBars(list, scores) {
     svg.setAttribute("aria-label", words.labels[label]);
     svg.setAttribute("aria-valuenow", (100 * score).toFixed(1));
     svg.querySelector("rect").setAttribute("width", 100 * score);
+    svg.setAttribute("aria-valuetext", percent(score));
     bar.querySelector(".number").textContent = percent(score);
     list.append(bar);
   }

@@ -91,7 +91,10 @@ def test_sureness_has_words(client, monkeypatch, score, words):
 @pytest.mark.parametrize(("score", "text"), [(0.9994, "99.9 %"), (0.9996, "&gt; 99.9 %"), (1.0, "&gt; 99.9 %")])
 def test_no_score_is_rounded_to_certainty(client, monkeypatch, score, text):
     monkeypatch.setitem(conftest.ANSWER, "score", score)
-    assert f'class="score">{text}<' in post(client, b"picture").text
+    monkeypatch.setitem(conftest.ANSWER["scores"][0], "score", score)
+    page = post(client, b"picture").text
+    assert f'class="score">{text}<' in page
+    assert f'aria-valuetext="{text}"' in page
 
 
 def test_the_model_page_shows_what_the_manifest_says(client):

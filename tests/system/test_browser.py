@@ -69,6 +69,9 @@ def test_bars_are_true_to_the_scores(page):
         })"""
     )
     texts = page.locator("#cards .number").all_inner_texts()
+    assert (
+        page.locator("#cards .bar").evaluate_all("all => all.map(bar => bar.getAttribute('aria-valuetext'))") == texts
+    )
     numbers = [100.0 if text == "> 99.9 %" else float(text.removesuffix(" %")) for text in texts]
     assert len(shares) == 10
     assert shares == pytest.approx([number / 100 for number in numbers], abs=0.001)

@@ -13,7 +13,7 @@ ARCHIVED := $(wildcard model/*.py model/int8.onnx) model/weights.safetensors mod
 	$(wildcard handler/*.py) handler/model-config.yaml
 
 .PHONY: help serve models test test-containers fuzz check locks audit format translations train evaluate quantize compare \
-	bench bench-peers bench-engines bench-long chaos soak archive data clean
+	bench bench-peers bench-engines bench-long bench-profile chaos soak archive data clean
 
 help:
 	@echo "make serve     start the service: page and API on http://127.0.0.1:8000"
@@ -32,6 +32,7 @@ help:
 	@echo "make bench     measure the service beside its limit and beside TorchServe as it comes"
 	@echo "make bench-peers   the same weights behind LitServe, BentoML, Ray Serve and FastAPI, beside the service"
 	@echo "make bench-engines  speed and accuracy of the engines that could compute the network"
+	@echo "make bench-profile  where the time of a request goes; needs root on most Linux machines"
 	@echo "make bench-long    ten minutes at 64 connections: errors, and what all processes hold"
 	@echo "make chaos     break, overload and stop a running service of its own, and report what became of requests"
 	@echo "make soak      a million requests, and what the service's processes hold meanwhile; ARGS=--help for fewer"
@@ -96,6 +97,9 @@ bench-peers: $(VENV)/train.stamp $(ARCHIVE) $(PEERS)/stamp
 
 bench-long: $(VENV)/train.stamp $(ARCHIVE)
 	$(BIN)/python -m benchmarks.long $(ARGS)
+
+bench-profile: $(VENV)/dev.stamp $(ARCHIVE)
+	$(BIN)/python -m benchmarks.profile $(ARGS)
 
 bench-engines: $(VENV)/train.stamp $(PEERS)/stamp
 	$(BIN)/python -m benchmarks.engines --data $(DATA) $(ARGS)

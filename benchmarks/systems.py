@@ -33,6 +33,9 @@ STOP_SECONDS: Final = 30
 LEFT_SECONDS: Final = 5
 """Until what outlives the process that started it is killed."""
 SAMPLE_SECONDS: Final = 1.0
+PARTS: Final = {"gunicorn": "gateway", "org.pytorch.serve": "TorchServe", "model_service_worker": "workers"}
+"""What processes are, by a word of their command lines."""
+OTHERS: Final = "launcher"
 IDLE_SECONDS: Final = 0.3
 IDLE_SHARE: Final = 0.1
 """Of one core; TorchServe and the gateway are never quite still."""
@@ -54,12 +57,18 @@ class Processes:
 
     def cpu_seconds(self) -> float:
         """Add up what they have computed."""
-        total = 0.0
+        return sum(self.cpu_seconds_by_part().values())
+
+    def cpu_seconds_by_part(self) -> dict[str, float]:
+        """Add up what each part of them has computed."""
+        seconds = dict.fromkeys((*PARTS.values(), OTHERS), 0.0)
         for process in self.all():
             with contextlib.suppress(psutil.NoSuchProcess):
+                words = " ".join(process.cmdline())
                 times = process.cpu_times()
-                total += times.user + times.system
-        return total
+                part = next((part for word, part in PARTS.items() if word in words), OTHERS)
+                seconds[part] += times.user + times.system
+        return seconds
 
     def wait_until_idle(self) -> None:
         """Wait until they compute next to nothing.
@@ -102,7 +111,7 @@ class Watch:
     def __enter__(self) -> "Watch":
         self._stop = threading.Event()
         self._began = time.monotonic()
-        self._cpu = self.processes.cpu_seconds()
+        self._cpu = self.processes.cpu_seconds_by_part()
         self._thread = threading.Thread(target=self._sample)
         self._thread.start()
         return self
@@ -110,7 +119,13 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        self.cpu_seconds = self.processes.cpu_seconds() - self._cpu
+        seconds = self.processes.cpu_seconds_by_part()
+        self.cpu_seconds_by_part = {part: seconds[part] - self._cpu[part] for part in seconds}
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Give what all have computed meanwhile."""
+        return sum(self.cpu_seconds_by_part.values())
 
     @property
     def peak(self) -> int:

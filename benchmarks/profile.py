@@ -1,0 +1,230 @@
+"""Say where the time of a request goes at full load: `make bench-profile`.
+
+py-spy samples the gateway and TorchServe's workers, and each sample counts for the library that was at work; the JVM's
+threads say by their names what they are for. Shares are of the CPU time that the process had meanwhile.
+"""
+
+import argparse
+import contextlib
+import json
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+from rich.console import Console
+
+from benchmarks.load import closed_loop
+from benchmarks.pictures import KINDS, pictures
+from benchmarks.systems import PARTS, ROOT, BenchmarkError, System, Watch, service
+from training.provenance import processor, provenance
+from training.run import write_json
+
+CONNECTIONS: Final = 64
+RATE: Final = 50
+"""Samples a second; while one is taken the process stands still, the longer the more threads it has."""
+WARM_UP_SECONDS: Final = 5.0
+LEAST: Final = 0.005
+"""Share of a request's time below which a row is left out of the table."""
+RESULTS: Final = ROOT / "benchmarks" / "profile.json"
+
+OWN: Final = {
+    "engine.py": "the engine",
+    "images.py": "decoding",
+    "gateway/worker.py": "gunicorn's loop and HTTP",
+    "gateway/": "the gateway itself",
+    "handler/": "the handler itself",
+    "model/": "the handler itself",
+}
+"""What a frame of our own code counts for, by part of its path; the first that fits."""
+PACKAGES: Final = {
+    "ts": "TorchServe's worker",
+    "onnxruntime": "the engine",
+    "PIL": "decoding",
+    "gunicorn": "gunicorn's loop and HTTP",
+    "flask": "Flask and its extensions",
+    "flask_openapi3": "Flask and its extensions",
+    "flask_babel": "Flask and its extensions",
+    "flask_cors": "Flask and its extensions",
+    "flask_limiter": "Flask and its extensions",
+    "werkzeug": "Flask and its extensions",
+    "secure": "Flask and its extensions",
+    "pydantic": "Flask and its extensions",
+    "urllib3": "asking TorchServe (urllib3)",
+    "structlog": "logging",
+    "prometheus_client": "metrics",
+}
+OTHER: Final = "the rest"
+THREADS: Final = {
+    r"epoll|nioEvent|pool-\d": "HTTP and connections to the workers (netty)",
+    r"W-\d|ForkJoin": "queue and batches",
+    r"C1 |C2 ": "compiling itself",
+    r"VM |GC": "collecting garbage",
+    r"Log4j": "logging",
+}
+"""What a thread of the JVM is for, by a pattern of its name, of which Linux keeps 15 characters."""
+WORDS: Final = {
+    "gateway": "the gateway",
+    "TorchServe": "TorchServe's JVM",
+    "workers": "TorchServe's workers",
+    "launcher": "the launcher",
+    "load": "the load itself",
+}
+SAMPLED: Final = {"gateway": ["--gil"], "workers": []}
+"""py-spy's options. Of the gateway's many threads the one counts that has Python's lock; the engine works without."""
+
+_SITE: Final = re.compile(r"site-packages/([^/]+?)(?:\.py)?/")
+_FRAME: Final = re.compile(r"\(([^()]+?)(?::\d+)?\)$")
+
+
+def owner(stack: str) -> str:
+    """Say for what a sample counts: the innermost frame that is not the standard library's."""
+    for frame in reversed(stack.split(";")):
+        found = _FRAME.search(frame)
+        path = found[1] if found else ""
+        if package := _SITE.search(path):
+            if package[1] in PACKAGES:
+                return PACKAGES[package[1]]
+        else:
+            for part, name in OWN.items():
+                if part in path:
+                    return name
+    return OTHER
+
+
+def shares(raw: str) -> Counter[str]:
+    """Count py-spy's samples, a line each for a stack and how often it was met."""
+    counts: Counter[str] = Counter()
+    for line in raw.splitlines():
+        stack, _, count = line.rpartition(" ")
+        counts[owner(stack)] += int(count)
+    return counts
+
+
+def sample(process: psutil.Process, seconds: float, options: list[str]) -> Counter[str]:
+    """Have a Python process sampled.
+
+    Raises:
+        BenchmarkError: py-spy may not look into it.
+    """
+    with tempfile.NamedTemporaryFile() as output:
+        command = [str(Path(sys.executable).with_name("py-spy")), "record", "--pid", str(process.pid)]
+        command += ["--format", "raw", "--full-filenames", "--output", output.name, "--rate", str(RATE)]
+        command += ["--duration", str(max(1, round(seconds))), *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise BenchmarkError(f"py-spy cannot look into process {process.pid}; root may:\n{done.stderr.strip()}")
+        return shares(Path(output.name).read_text())
+
+
+@contextlib.contextmanager
+def threads(process: psutil.Process) -> Iterator[Counter[str]]:
+    """Count, in hundredths of a second, what a JVM's threads compute meanwhile."""
+
+    def spent() -> dict[int, float]:
+        return {thread.id: thread.user_time + thread.system_time for thread in process.threads()}
+
+    counts: Counter[str] = Counter()
+    before = spent()
+    yield counts
+    for number, seconds in spent().items():
+        with contextlib.suppress(OSError):
+            name = Path(f"/proc/{process.pid}/task/{number}/comm").read_text()
+            purpose = next((purpose for pattern, purpose in THREADS.items() if re.search(pattern, name)), OTHER)
+            counts[purpose] += round(100 * (seconds - before.get(number, 0.0)))
+
+
+def profile(system: System, seconds: float) -> dict[str, Any]:
+    """Keep a system busy and see what its parts do; gives requests a second, and milliseconds of CPU a request."""
+    request = system.request(pictures()[next(iter(KINDS))])
+    closed_loop(request, CONNECTIONS, WARM_UP_SECONDS, wait=True)
+    everyone = [(" ".join(each.cmdline()), each) for each in system.processes.all()]
+    parts = {part: [each for words, each in everyone if word in words] for word, part in PARTS.items()}
+    with ThreadPoolExecutor() as pool, Watch(system.processes) as watch, threads(parts["TorchServe"][0]) as java:
+        sampled = {
+            part: [pool.submit(sample, each, seconds, options) for each in parts[part]]
+            for part, options in SAMPLED.items()
+        }
+        began = time.thread_time()
+        measured = closed_loop(request, CONNECTIONS, seconds)
+        load = time.thread_time() - began
+        counts = {part: sum((each.result() for each in futures), Counter()) for part, futures in sampled.items()}
+    answered = len(measured.latencies)
+    spent = watch.cpu_seconds_by_part | {"load": load}
+    milliseconds = {part: round(1000 * spent[part] / answered, 3) for part in WORDS}
+    purposes = {
+        part: {name: round(milliseconds[part] * count / of.total(), 3) for name, count in of.most_common() if count}
+        for part, of in (counts | {"TorchServe": java}).items()
+    }
+    return {"rate": round(measured.rate, 1), "milliseconds": milliseconds, "purposes": purposes}
+
+
+def write(path: Path) -> Path:
+    """Make the tables beside the results; give their path."""
+    document = json.loads(path.read_text())
+    lines = [
+        "# Where the time goes",
+        "",
+        f"Made by `make bench-profile` at commit {document['made_by']['commit'][:12]} on {document['cores']} cores of "
+        f"{document['processor']}: {CONNECTIONS} connections for {document['seconds']:g} s, a photograph as 32x32 "
+        f"PNG. Milliseconds of CPU for a request; each Python process was stopped for a moment {RATE} times a second to "
+        "see what it does, so that all of it is slower than in [results.md](results.md). Of the gateway that is the "
+        "thread that holds Python's lock; what its system calls take is shared out among all.",
+    ]
+    for system, values in document["systems"].items():
+        total = sum(values["milliseconds"].values())
+        lines += ["", f"## {system}: {values['rate']:,.0f} requests/s", "", "| | ms |", "| --- | ---: |"]
+        for part, milliseconds in values["milliseconds"].items():
+            if milliseconds < LEAST * total:
+                continue
+            lines.append(f"| **{WORDS[part]}** | **{milliseconds:.2f}** |")
+            lines += [
+                f"| {name} | {value:.2f} |"
+                for name, value in values["purposes"].get(part, {}).items()
+                if value >= LEAST * total
+            ]
+        lines.append(f"| **all** | **{total:.2f}** |")
+    table = path.with_suffix(".md")
+    table.write_text("\n".join(lines) + "\n")
+    return table
+
+
+def run(seconds: float, console: Console) -> dict[str, Any]:
+    """Profile TorchServe asked directly, and the gateway."""
+    systems = {}
+    with service() as both:
+        for system in both:
+            console.print(f"{system.name}: {seconds + WARM_UP_SECONDS:g} s", highlight=False)
+            systems[system.name] = profile(system, seconds)
+            system.processes.wait_until_idle()
+    about = {"cores": psutil.cpu_count(), "processor": processor(), "seconds": seconds}
+    return {"made_by": provenance()} | about | {"systems": systems}
+
+
+def main() -> None:
+    """Run the load and the profilers; write results and tables."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--seconds", type=float, default=40.0, help="of each system's load (default: 40)")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="where the results go (default: %(default)s)")
+    parser.add_argument("--report", action="store_true", help="only remake the tables from the results")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started ends
+    console = Console(soft_wrap=True)
+    if not options.report:
+        try:
+            write_json(options.output, run(options.seconds, console))
+        except BenchmarkError as error:
+            raise SystemExit(f"benchmarks.profile: {error}") from error
+    console.print(f"written {write(options.output)}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -42,6 +42,7 @@ OWN: Final = {
     "gateway/worker.py": "gunicorn's loop and HTTP",
     "gateway/": "the gateway itself",
     "handler/": "the handler itself",
+    "classifier_handler.py": "the handler itself",
     "model/": "the handler itself",
 }
 """What a frame of our own code counts for, by part of its path; the first that fits."""
@@ -175,9 +176,9 @@ def write(path: Path) -> Path:
         "",
         f"Made by `make bench-profile` at commit {document['made_by']['commit'][:12]} on {document['cores']} cores of "
         f"{document['processor']}: {CONNECTIONS} connections for {document['seconds']:g} s, a photograph as 32x32 "
-        f"PNG. Milliseconds of CPU for a request; each Python process was stopped for a moment {RATE} times a second to "
-        "see what it does, so that all of it is slower than in [results.md](results.md). Of the gateway that is the "
-        "thread that holds Python's lock; what its system calls take is shared out among all.",
+        f"PNG. Milliseconds of CPU for a request. Each Python process was stopped for a moment {RATE} times a second, "
+        "so that all is slower than in [results.md](results.md). What the gateway's system calls take is shared out "
+        "among what it did when a thread held Python's lock.",
     ]
     for system, values in document["systems"].items():
         total = sum(values["milliseconds"].values())

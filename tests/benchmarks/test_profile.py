@@ -1,0 +1,60 @@
+"""Which library a sample counts for, a short profile of the real service, and the tables."""
+
+import json
+
+import pytest
+
+from benchmarks import profile
+from benchmarks.profile import RESULTS, WORDS, owner, shares
+
+SITE = "/v/lib/python3.11/site-packages"
+
+
+@pytest.mark.parametrize(
+    ("frames", "name"),
+    [
+        (["run (/x/main/gateway/worker.py:5)", f"read ({SITE}/gunicorn/http/body.py:7)"], "gunicorn's loop and HTTP"),
+        ([f"dispatch ({SITE}/flask/app.py:5)", "ask (/x/main/gateway/batching.py)"], "the gateway itself"),
+        (["ask (/x/main/gateway/batching.py:9)", "wait (/p/lib/python3.11/threading.py:3)"], "the gateway itself"),
+        ([f"go ({SITE}/structlog/_base.py:1)", f"unknown ({SITE}/more/x.py:1)"], "logging"),
+        (["handle (/t/models/1/handler/engine.py:3)", f"run ({SITE}/onnxruntime/capi/x.py:1)"], "the engine"),
+        (["handle (/t/models/1/classifier_handler.py:3)"], "the handler itself"),
+        (["open (/t/models/1/model/images.py:3)", f"load ({SITE}/PIL/ImageFile.py:1)"], "decoding"),
+        ([f"start ({SITE}/ts/model_service_worker.py:1)"], "TorchServe's worker"),
+        ([f"validate ({SITE}/typing_extensions.py:1)"], "the rest"),
+        (["<module> (<string>)", "no file"], "the rest"),
+    ],
+)
+def test_a_sample_counts_for_the_innermost_library_that_is_known(frames, name):
+    assert owner(";".join(frames)) == name
+
+
+def test_samples_are_added_up():
+    decoding, logging = f"a ({SITE}/PIL/Image.py:1)", f"b ({SITE}/structlog/x.py:2)"
+    raw = f"{decoding} 3\n{decoding};{logging} 4\n{decoding};{decoding} 1\n"
+    assert shares(raw) == {"decoding": 4, "logging": 4}
+
+
+def test_a_short_profile_of_the_service(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["profile", "--seconds", "3", "--output", str(tmp_path / "profile.json")])
+    monkeypatch.setattr(profile, "WARM_UP_SECONDS", 0.5)
+    try:
+        profile.main()
+    except SystemExit as error:  # not root
+        pytest.skip(str(error))
+    systems = json.loads((tmp_path / "profile.json").read_text())["systems"]
+    assert list(systems) == ["TorchServe", "gateway"]
+    for values in systems.values():
+        assert list(values["milliseconds"]) == list(WORDS)
+        assert values["purposes"]["workers"]["the engine"] > values["purposes"]["workers"]["the handler itself"]
+        for part, purposes in values["purposes"].items():
+            assert sum(purposes.values()) == pytest.approx(values["milliseconds"][part], abs=0.01)
+    assert systems["gateway"]["purposes"]["gateway"]["Flask and its extensions"] > 0
+    assert systems["gateway"]["milliseconds"]["gateway"] > systems["TorchServe"]["milliseconds"]["gateway"]
+    assert "## gateway:" in (tmp_path / "profile.md").read_text()
+
+
+def test_the_committed_tables_are_those_of_the_committed_results(tmp_path):
+    copy = tmp_path / RESULTS.name
+    copy.write_bytes(RESULTS.read_bytes())
+    assert profile.write(copy).read_text() == RESULTS.with_suffix(".md").read_text()

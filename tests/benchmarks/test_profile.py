@@ -58,3 +58,29 @@ def test_the_committed_tables_are_those_of_the_committed_results(tmp_path):
     copy = tmp_path / RESULTS.name
     copy.write_bytes(RESULTS.read_bytes())
     assert profile.write(copy).read_text() == RESULTS.with_suffix(".md").read_text()
+
+
+def test_the_readme_states_the_committed_results():
+    systems = json.loads(RESULTS.read_text())["systems"]
+    readme = (RESULTS.parent.parent / "README.md").read_text()
+    workers, gateway = (
+        {name: values["purposes"][part] for name, values in systems.items()} for part in ("workers", "gateway")
+    )
+    java = [values["milliseconds"]["TorchServe"] for values in systems.values()]
+    engine, decoding = ([each[what] for each in workers.values()] for what in ("the engine", "decoding"))
+    others = [sum(each.values()) - each["the engine"] - each["decoding"] for each in workers.values()]
+    at_gateway = gateway["gateway"]
+    first = ["gunicorn's loop and HTTP", "Flask and its extensions", "the gateway itself"]
+    rest = sum(value for name, value in at_gateway.items() if name not in first)
+    rows = {
+        "the engine": engine,
+        "decoding": decoding,
+        "the rest of TorchServe's workers, most of it their sockets to the JVM": others,
+        "TorchServe's JVM": java,
+    }
+    for words, (direct, through) in rows.items():
+        assert f"| {words} | {direct:.2f} | {through:.2f} |" in readme
+    said = ["gunicorn's loop and HTTP", "Flask and its extensions", "the gateway's own code"]
+    figures = dict(zip(said, (at_gateway[name] for name in first), strict=True))
+    for words, figure in (figures | {"its HTTP client, logging, metrics": rest}).items():
+        assert f"| {words} | | {figure:.2f} |" in readme

@@ -28,6 +28,8 @@ from gateway.uploads import Upload
 
 MOST_PARTS: Final = 1_000
 """Brackets, braces and commas in a body: many times what pictures need, and too few to fill memory or the stack."""
+LARGEST: Final = 1.5
+"""A body's bytes, of the largest picture's: in base64 it has 1.33. Text and pictures fill memory at once."""
 INPUT: Final = {"name": "image", "datatype": "BYTES", "shape": [-1]}
 OUTPUTS: Final = (("label", "BYTES"), ("score", "FP32"), ("in_scope", "BOOL"), ("in_scope_score", "FP32"))
 
@@ -210,6 +212,8 @@ def check_parts() -> None:
         RequestEntityTooLarge: it has too many bytes.
     """
     if request.method == "POST":
+        settings = _settings()
+        request.max_content_length = min(settings.max_request_bytes, int(LARGEST * settings.max_image_bytes))
         body = request.get_data(parse_form_data=False)
         if sum(map(body.count, (b"[", b"{", b","))) > MOST_PARTS:
             raise Problem("invalid-json", member="body")

@@ -111,9 +111,9 @@ def test_what_does_not_fit_is_named(client, torchserve, path, document, member):
         b"nul",
         b"[" * 900,
         b'{"a":' * 900,
-        b"[" * 40_000,
-        b"[" + b"[]," * 13_000 + b"[]]",
-        b"9" * 40_000,
+        b"[" * 14_000,
+        b"[" + b"[]," * 4_000 + b"[]]",
+        b"9" * 14_000,
     ],
     ids=["nothing", "begun", "no text", "no word", "nested", "named", "deep", "wide", "long number"],
 )
@@ -133,8 +133,10 @@ def test_a_bad_picture_is_the_problem_of_its_request(client, document):
 
 
 def test_too_large(client):
-    assert_problem(client.post(V2, json=inputs(HUGE)), 413, "too-large")
-    assert_problem(client.post(V1, json=instances(*[HUGE] * 4)), 413, "too-large")
+    problem = assert_problem(client.post(V2, json=inputs(HUGE)), 413, "too-large")
+    assert "0.01 MB" in problem["detail"]
+    problem = assert_problem(client.post(V1, json=instances(HUGE, HUGE)), 413, "too-large")
+    assert "0.015 MB" in problem["detail"]
 
 
 @pytest.mark.parametrize(

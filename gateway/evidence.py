@@ -18,7 +18,7 @@ from gateway.asking import Answers
 from gateway.batching import Outcome
 from gateway.metrics import SCORES, SECONDS
 from gateway.problems import Problem
-from gateway.recent import bin_of, quantile_of
+from gateway.recent import bin_of, middle_of, quantile_of
 from gateway.torchserve import Prediction
 from gateway.trial import Trial
 from gateway.uploads import Upload
@@ -64,7 +64,10 @@ class Figures:
     candidate_times: Tally[int] = field(default_factory=Tally)
 
     def document(self) -> dict[str, Any]:
-        """Give the figures to programs; what was not measured is null."""
+        """Give the figures to programs; what was not measured is null.
+
+        `agreed`, `scored` and `times` (seconds and how often) let the figures of several gateways be added up.
+        """
         times = {"default": self.default_times, "candidate": self.candidate_times}
         return {
             "candidate": self.trial.candidate,
@@ -82,6 +85,11 @@ class Figures:
             "score_shift": self.shift / self.scored if self.scored else None,
             "seconds": {
                 role: {"p50": quantile_of(each, 0.5), "p95": quantile_of(each, 0.95)} for role, each in times.items()
+            },
+            "agreed": self.agreed,
+            "scored": self.scored,
+            "times": {
+                role: [[middle_of(number), each[number]] for number in sorted(each)] for role, each in times.items()
             },
         }
 

@@ -115,8 +115,13 @@ def quantile_of(times: Counter[int], quantile: float) -> float | None:
     for each in sorted(times):
         left -= times[each]
         if left <= 0:
-            return math.exp((each + 0.5) * _STEP)
+            return middle_of(each)
     return None
+
+
+def middle_of(number: int) -> float:
+    """Give the seconds that a bin stands for."""
+    return math.exp((number + 0.5) * _STEP)
 
 
 def total(slots: Sequence[Slot]) -> Slot:

@@ -62,7 +62,11 @@ def arguments() -> argparse.ArgumentParser:
         trial.add_argument("--share", type=_share, default=0.1, help="from 0 to 1 (0.1)")
     gateway = argparse.ArgumentParser(add_help=False)
     gateway.add_argument(
-        "--gateway", metavar="URL", help="whose figures (default: make serve's; see GATEWAY_STATUS_TOKEN)"
+        "--gateway",
+        metavar="URL",
+        nargs="+",
+        default=[],
+        help="whose figures, of several the sum (default: make serve's; see GATEWAY_STATUS_TOKEN)",
     )
     for name, default in asdict(Rules()).items():
         words = f"--{name.replace('_', '-')}"

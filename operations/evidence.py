@@ -1,6 +1,8 @@
-"""What a trial showed, from the gateway's /status.json, and the rules by which it is judged."""
+"""What a trial showed, from the /status.json of each gateway, and the rules by which it is judged."""
 
 import os
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -28,14 +30,63 @@ class Rules:
 Verdict = Literal["promote", "wait", "end"]
 
 
-def figures_of(settings: Settings, url: str | None) -> dict[str, Any]:
-    """Ask a gateway what its trial has shown.
+def figures_of(settings: Settings, urls: Sequence[str]) -> dict[str, Any]:
+    """Ask gateways, ours if none is named, what their trial has shown, and add it up.
 
     Raises:
-        Refused: nothing is on trial there, or it does not let us in.
-        Unreachable: it does not answer.
+        Refused: nothing is on trial at one, it does not let us in, or they do not try the same.
+        Unreachable: one does not answer.
     """
-    url = (url or f"http://127.0.0.1:{settings.gateway_port}").rstrip("/")
+    return together([_ask(url.rstrip("/")) for url in urls or [f"http://127.0.0.1:{settings.gateway_port}"]])
+
+
+def together(gateways: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Add up what several gateways' trials have shown, as if one had had all requests.
+
+    Raises:
+        Refused: they do not try the same version beside the same.
+    """
+    first, *more = gateways
+    if not more:
+        return first
+    for name in ("candidate", "default"):
+        tried = {each[name] for each in gateways if each[name]}
+        if len(tried) > 1:
+            raise Refused(f"the gateways have not the same {name}: {', '.join(sorted(tried))}. Ask each by itself")
+    counts = ("asked", "failed", "answered", "dropped", "requests", "pictures", "agreed", "scored")
+    added: dict[str, Any] = {name: sum(each[name] for each in gateways) for name in counts}
+    shift = sum(each["score_shift"] * each["scored"] for each in gateways if each["scored"])
+    times: dict[str, Counter[float]] = {role: Counter() for role in first["times"]}
+    for each in gateways:
+        for role, counted in each["times"].items():
+            times[role].update(dict(counted))
+    return (
+        first
+        | added
+        | {
+            "default": next((each["default"] for each in gateways if each["default"]), None),
+            "agreement": added["agreed"] / added["pictures"] if added["pictures"] else None,
+            "score_shift": shift / added["scored"] if added["scored"] else None,
+            "seconds": {
+                role: {"p50": _quantile(each, 0.5), "p95": _quantile(each, 0.95)} for role, each in times.items()
+            },
+            "times": {role: sorted(each.items()) for role, each in times.items()},
+        }
+    )
+
+
+def _quantile(times: Counter[float], share: float) -> float | None:
+    """Give the seconds that this share of the times did not exceed; None where there are none."""
+    left = share * times.total()
+    for seconds in sorted(times):
+        left -= times[seconds]
+        if left <= 0:
+            return seconds
+    return None
+
+
+def _ask(url: str) -> dict[str, Any]:
+    """Ask one gateway."""
     token = os.environ.get("GATEWAY_STATUS_TOKEN", "")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:

@@ -194,6 +194,6 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path):
 def test_a_gateway_that_is_away_or_shut_is_said(operated, monkeypatch):
     settings = Settings(gateway_port=operated.ports["GATEWAY_PORT"])
     with pytest.raises(Unreachable, match=r"no gateway answers at http://127\.0\.0\.1:9"):
-        figures_of(settings, "http://127.0.0.1:9/")
+        figures_of(settings, ["http://127.0.0.1:9/"])
     with pytest.raises(Refused, match="nothing is on trial at"):
-        figures_of(settings, None)
+        figures_of(settings, [])

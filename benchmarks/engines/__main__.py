@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,7 +24,7 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.engines import report
-from benchmarks.engines.kinds import BATCHES, FLOAT32, KINDS
+from benchmarks.engines.kinds import BATCHES, COMPILED, FLOAT32, KINDS
 from benchmarks.engines.worker import PIXELS
 from benchmarks.peers.servers import PYTHON
 from benchmarks.systems import ROOT, BenchmarkError
@@ -71,9 +72,9 @@ class Worker:
         self.opened = {}
 
     def open(self) -> Row:
-        """Wait until it has computed once; give its `library`, or why it is `unavailable`."""
+        """Have it open its engine; give its `library` and what that cost, or why it is `unavailable`."""
         if not self.opened:
-            self.opened = self._answer()
+            self.opened = self.ask()
         return self.opened
 
     def ask(self, **what: Any) -> Row:
@@ -160,18 +161,26 @@ def classify(workers: list[Worker], folder: Path, labels: Labels, temperature: f
 
 
 def speeds(workers: list[Worker], options: argparse.Namespace, console: Console) -> dict[str, Row]:
-    """Give the milliseconds of batches by engine, medians of rounds that each go through all engines."""
-    took: dict[str, dict[int, list[float]]] = {worker.name: {batch: [] for batch in BATCHES} for worker in workers}
+    """Give the speed of each engine, medians of rounds that each go through all engines.
+
+    `milliseconds_N` are of N pictures together, `mixed` is pictures a second where their numbers are as they come.
+    """
+    took: dict[str, dict[str, list[float]]] = {worker.name: defaultdict(list) for worker in workers}
     for number in range(options.rounds):
         for worker in workers:
-            for batch in BATCHES:
-                milliseconds = worker.ask(batch=batch, seconds=options.seconds)["milliseconds"]
-                took[worker.name][batch].append(milliseconds)
-                said = f"round {number + 1}: {worker.name}, {batch} together: {milliseconds:.2f} ms"
-                console.print(said, highlight=False)
+            found = {
+                f"milliseconds_{batch}": worker.ask(batch=batch, seconds=options.seconds)["milliseconds"]
+                for batch in BATCHES
+            }
+            if worker.name not in COMPILED:
+                found["mixed"] = worker.ask(mixed=options.seconds)["pictures_per_second"]
+            for name, value in found.items():
+                took[worker.name][name].append(value)
+            said = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
+            console.print(f"round {number + 1}: {worker.name}: {said}", highlight=False)
     return {
-        name: {f"milliseconds_{batch}": round(statistics.median(each), 3) for batch, each in batches.items()}
-        for name, batches in took.items()
+        name: {what: round(statistics.median(each), 3) for what, each in values.items()}
+        for name, values in took.items()
     }
 
 

@@ -18,7 +18,9 @@ from model.manifest import INT8_PATH, MANIFEST_PATH, WEIGHTS_PATH, Manifest
 
 FLOAT32: Final = "float32.onnx"
 BATCHES: Final = (1, 8)
-"""The only numbers of pictures that an engine is asked for at once; compilers make a program for each."""
+"""The numbers of pictures whose time is measured."""
+SIZES: Final = range(1, 9)
+"""The numbers of pictures that come together in the service; OpenVINO can compile a program for each."""
 
 Compute = Callable[[Pixels], Outputs]
 
@@ -68,16 +70,19 @@ def _onnx_runtime(folder: Path) -> tuple[str, Compute]:
     return f"ONNX Runtime {onnxruntime.__version__}", lambda pixels: session.run(None, {"pixels": pixels})[0]
 
 
-def _openvino(folder: Path, file: str, precision: str) -> tuple[str, Compute]:
+def _openvino(folder: Path, file: str, precision: str, *, is_fixed: bool = True) -> tuple[str, Compute]:
     import openvino  # noqa: PLC0415
 
     core = openvino.Core()
     model = core.read_model(folder / file)
     settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": precision}
     requests = {}
-    for batch in BATCHES:  # fixed shapes are computed faster
-        model.reshape([batch, *list(model.inputs[0].get_partial_shape())[1:]])
-        requests[batch] = core.compile_model(model, "CPU", settings).create_infer_request()
+    if is_fixed:
+        for size in SIZES:
+            model.reshape([size, *list(model.inputs[0].get_partial_shape())[1:]])
+            requests[size] = core.compile_model(model, "CPU", settings).create_infer_request()
+    else:
+        requests = dict.fromkeys(SIZES, core.compile_model(model, "CPU", settings).create_infer_request())
 
     def compute(pixels: Pixels) -> Outputs:
         outputs: Outputs = np.array(requests[len(pixels)].infer([pixels])[0])
@@ -98,6 +103,11 @@ KINDS: Final[dict[str, Callable[[Path], tuple[str, Compute]]]] = {
     "OpenVINO, bfloat16": partial(_openvino, file=FLOAT32, precision="bf16"),
     "OpenVINO, int8": partial(_openvino, file=INT8_PATH.name, precision="f32"),
     "OpenVINO, int8, the rest in bfloat16": partial(_openvino, file=INT8_PATH.name, precision="bf16"),
+    "OpenVINO, the same compiled for any number": partial(
+        _openvino, file=INT8_PATH.name, precision="bf16", is_fixed=False
+    ),
 }
 """By name; the first is what the others are compared with."""
 SERVED: Final = "ONNX Runtime, int8"
+COMPILED: Final = tuple(name for name in KINDS if name.startswith("torch.compile"))
+"""These take long to compile for each number of pictures, so they are not asked for numbers as they come."""

@@ -45,10 +45,11 @@ def _table(engines: Engines) -> str:
         f"Made by `make bench-engines` at commit {document['made_by']['commit'][:12]} on {document['processor']}: the "
         f"served weights in one process with one thread, without decoding. Medians of {document['rounds']} rounds of "
         f"{document['seconds']:g} s; {document['pictures']:,} test pictures. Differences are from the first row's "
-        "probabilities.",
+        "probabilities. As they come: 1 to 8 together at random. To open takes a worker so long, and so much memory.",
         "",
-        f"| engine | {times} | accuracy | same answers | largest difference |",
-        f"| --- |{' ---: |' * (2 * len(BATCHES) + 3)}",
+        f"| engine | {times} | as they come: pictures/s | to open: s | MB | accuracy | same answers "
+        "| largest difference |",
+        f"| --- |{' ---: |' * (2 * len(BATCHES) + 6)}",
         *(_row(name, engines) for name in engines.rows),
     ]
     return "\n".join(lines) + "\n"
@@ -57,9 +58,11 @@ def _table(engines: Engines) -> str:
 def _row(name: str, engines: Engines) -> str:
     row = engines.rows[name]
     if "unavailable" in row:
-        return f"| {name} | not measured: {row['unavailable']} |{' |' * (2 * len(BATCHES) + 2)}"
+        return f"| {name} | not measured: {row['unavailable']} |{' |' * (2 * len(BATCHES) + 5)}"
     times = " | ".join(f"{engines.rate(name, batch):,.0f} | {row[f'milliseconds_{batch}']:.2f}" for batch in BATCHES)
+    mixed = f"{row['mixed']:,.0f}" if "mixed" in row else ""
     return (
-        f"| {name} ({row['library']}){', served' if name == SERVED else ''} | {times} | {row['accuracy']:.2%} "
+        f"| {name} ({row['library']}){', served' if name == SERVED else ''} | {times} "
+        f"| {mixed} | {row['start_seconds']:.1f} | {row['megabytes']:,.0f} | {row['accuracy']:.2%} "
         f"| {row['same_answers']:.2%} | {row['largest_difference']:.4f} |"
     )

@@ -14,7 +14,7 @@ from rich.console import Console
 from benchmarks.engines import __main__ as engines
 from benchmarks.engines import report
 from benchmarks.engines.__main__ import EXACT, RESULTS, Worker, classify, compared, kept, probabilities, speeds
-from benchmarks.engines.kinds import BATCHES, FLOAT32, KINDS, SERVED
+from benchmarks.engines.kinds import BATCHES, COMPILED, FLOAT32, KINDS, SERVED
 from benchmarks.engines.worker import PIXELS
 from benchmarks.systems import BenchmarkError
 from handler.engine import Float32Engine
@@ -65,10 +65,12 @@ def test_engines_are_measured_beside_the_exact_one(folder, monkeypatch, capsys):
     assert np.allclose(np.load(folder / "0.npy"), np.load(folder / "exact.npy"), atol=1e-4)
     assert onnx_runtime["same_answers"] == 1.0
     assert onnx_runtime["largest_difference"] < 1e-3
+    assert exact["start_seconds"] > 0
+    assert exact["megabytes"] > 10
     assert unquantised["unavailable"] == "these weights were not quantised"
     assert missing["unavailable"] == "there is no .venv-peers with OpenVINO"
     for name in names[:2]:
-        assert list(took[name]) == [f"milliseconds_{batch}" for batch in BATCHES]
+        assert list(took[name]) == [*(f"milliseconds_{batch}" for batch in BATCHES), "mixed"]
         assert min(took[name].values()) > 0
     assert all(process.poll() is not None for process in family)
 
@@ -100,8 +102,11 @@ def test_speed_alone_is_measured_for_answers_of_the_same_weights_only(tmp_path):
 def document():
     def row(name, accuracy, milliseconds):
         times = {f"milliseconds_{batch}": milliseconds * batch for batch in BATCHES}
+        if name not in COMPILED:
+            times |= {"mixed": 700.0}
+        cost = {"start_seconds": 0.5, "megabytes": 100}
         figures = {"accuracy": accuracy, "same_answers": 1.0, "largest_difference": 0.0}
-        return {"name": name, "library": "library 1"} | figures | times
+        return {"name": name, "library": "library 1"} | figures | times | cost
 
     return {
         "made_by": {"commit": "0123456789abcdef"},
@@ -113,6 +118,7 @@ def document():
             row(EXACT, 0.95, 10.0),
             {"name": "torch.compile, float32", "unavailable": "there is no compiler"},
             row(SERVED, 0.9492, 1.25),
+            row("torch.compile, bfloat16", 0.95, 2.0),
             row("OpenVINO, int8", 0.9389, 1.0),
         ],
     }
@@ -126,7 +132,9 @@ def test_the_table_says_what_was_not_measured(tmp_path):
     write_json(tmp_path / "engines.json", document())
     table = report.write(tmp_path / "engines.json").read_text()
     assert "| torch.compile, float32 | not measured: there is no compiler | |" in table
-    assert "| ONNX Runtime, int8 (library 1), served | 800 | 1.25 | 800 | 10.00 | 94.92% | 100.00% | 0.0000 |" in table
+    served = "| ONNX Runtime, int8 (library 1), served | 800 | 1.25 | 800 | 10.00 | 700 | 0.5 | 100 | 94.92% | 100.00% "
+    assert f"{served}| 0.0000 |" in table
+    assert "| torch.compile, bfloat16 (library 1) | 500 | 2.00 | 500 | 16.00 |  | 0.5 | 100 | 95.00% |" in table
     assert len({line.count("|") for line in table.splitlines() if line.startswith("|")}) == 1
 
 

@@ -67,7 +67,7 @@ def main() -> None:
     os.dup2(2, 1)  # what libraries print is no answer
     pixels = np.load(folder / PIXELS, mmap_mode="r")
     sizes = BATCHES if name in COMPILED else SIZES
-    batches = {size: np.resize(pixels, (size, *pixels.shape[1:])) for size in sizes}
+    batches = {size: np.resize(pixels[:size], (size, *pixels.shape[1:])) for size in sizes}
     sys.stdin.readline()
     before, began = _megabytes(), time.perf_counter()
     try:

@@ -17,12 +17,13 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 import psutil
 from rich.console import Console
 
-from benchmarks.load import closed_loop
+from benchmarks.load import Outcome, closed_loop
 from benchmarks.pictures import KINDS, pictures
 from benchmarks.systems import PARTS, ROOT, BenchmarkError, System, Watch, service
 from training.provenance import processor, provenance
@@ -82,6 +83,7 @@ WORDS: Final = {
 SAMPLED: Final = {"gateway": ["--gil"], "workers": []}
 """py-spy's options. Of the gateway's many threads the one counts that has Python's lock; the engine works without."""
 
+_STAGE: Final = re.compile(r"(decode|network);dur=([0-9.]+)")
 _SITE: Final = re.compile(r"site-packages/([^/]+?)(?:\.py)?/")
 _FRAME: Final = re.compile(r"\(([^()]+?)(?::\d+)?\)$")
 
@@ -143,6 +145,31 @@ def threads(process: psutil.Process) -> Iterator[Counter[str]]:
             counts[purpose] += round(100 * (seconds - before.get(number, 0.0)))
 
 
+def alone(torchserve: System, gateway: System, seconds: float) -> dict[str, float]:
+    """Part the time of a request that has everything for itself; gives medians in milliseconds.
+
+    The handler says how long it decoded and computed; what TorchServe takes beside that is its own, what the gateway
+    takes longer is the gateway's.
+    """
+    picture = pictures()[next(iter(KINDS))]
+    stages: dict[str, list[float]] = {"decoding": [], "the engine": []}
+
+    def note(outcome: Outcome) -> None:
+        timing = dict(_STAGE.findall(outcome.message.partition(b"\r\n\r\n")[0].decode("latin-1")))
+        stages["decoding"].append(float(timing["decode"]))
+        stages["the engine"].append(float(timing["network"]))
+
+    closed_loop(torchserve.request(picture), 1, WARM_UP_SECONDS)
+    direct = closed_loop(torchserve.request(picture), 1, seconds, note).percentile(0.5)
+    closed_loop(gateway.request(picture), 1, WARM_UP_SECONDS)
+    through = closed_loop(gateway.request(picture), 1, seconds).percentile(0.5)
+    handler = {name: median(each) for name, each in stages.items()}
+    return handler | {
+        "TorchServe: HTTP, queue, a millisecond for others to join the batch, sockets": direct - sum(handler.values()),
+        "the gateway": through - direct,
+    }
+
+
 def profile(system: System, seconds: float) -> dict[str, Any]:
     """Keep a system busy and see what its parts do; gives requests a second, and milliseconds of CPU a request."""
     request = system.request(pictures()[next(iter(KINDS))])
@@ -193,6 +220,9 @@ def write(path: Path) -> Path:
                 if value >= LEAST * total
             ]
         lines.append(f"| **all** | **{total:.2f}** |")
+    lines += ["", "## A request alone, by the clock", "", "| | ms |", "| --- | ---: |"]
+    lines += [f"| {name} | {value:.2f} |" for name, value in document["alone"].items()]
+    lines.append(f"| **all** | **{sum(document['alone'].values()):.2f}** |")
     table = path.with_suffix(".md")
     table.write_text("\n".join(lines) + "\n")
     return table
@@ -206,8 +236,9 @@ def run(seconds: float, console: Console) -> dict[str, Any]:
             console.print(f"{system.name}: {seconds + WARM_UP_SECONDS:g} s", highlight=False)
             systems[system.name] = profile(system, seconds)
             system.processes.wait_until_idle()
+        lone = {name: round(value, 3) for name, value in alone(*both, seconds / 2).items()}
     about = {"cores": psutil.cpu_count(), "processor": processor(), "seconds": seconds}
-    return {"made_by": provenance()} | about | {"systems": systems}
+    return {"made_by": provenance()} | about | {"systems": systems, "alone": lone}
 
 
 def main() -> None:

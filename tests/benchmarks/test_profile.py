@@ -42,7 +42,10 @@ def test_a_short_profile_of_the_service(tmp_path, monkeypatch):
         profile.main()
     except SystemExit as error:  # not root
         pytest.skip(str(error))
-    systems = json.loads((tmp_path / "profile.json").read_text())["systems"]
+    document = json.loads((tmp_path / "profile.json").read_text())
+    assert min(document["alone"].values()) > 0
+    assert len(document["alone"]) == 4
+    systems = document["systems"]
     assert list(systems) == ["TorchServe", "gateway"]
     for values in systems.values():
         assert list(values["milliseconds"]) == list(WORDS)

@@ -64,7 +64,9 @@ def test_the_committed_tables_are_those_of_the_committed_results(tmp_path):
 
 
 def test_the_readme_states_the_committed_results():
-    systems = json.loads(RESULTS.read_text())["systems"]
+    document = json.loads(RESULTS.read_text())
+    systems = document["systems"]
+    decode, engine_alone, torchserve, own = document["alone"].values()
     readme = (RESULTS.parent.parent / "README.md").read_text()
     workers, gateway = (
         {name: values["purposes"][part] for name, values in systems.items()} for part in ("workers", "gateway")
@@ -73,12 +75,18 @@ def test_the_readme_states_the_committed_results():
     engine, decoding = ([each[what] for each in workers.values()] for what in ("the engine", "decoding"))
     others = [sum(each.values()) - each["the engine"] - each["decoding"] for each in workers.values()]
     at_gateway = gateway["gateway"]
+    lone = (
+        f"takes {sum(document['alone'].values()):.1f} ms there: {decode + engine_alone:.1f} for decoding and engine, "
+        f"{torchserve:.1f} in TorchServe, one of them to wait for others to join its batch, and {own:.1f} in the "
+        "gateway"
+    )
+    assert lone in " ".join(readme.split())
     first = ["gunicorn's loop and HTTP", "Flask and its extensions", "the gateway itself"]
     rest = sum(value for name, value in at_gateway.items() if name not in first)
     rows = {
         "the engine": engine,
         "decoding": decoding,
-        "the rest of TorchServe's workers, most of it their sockets to the JVM": others,
+        "the rest of TorchServe's workers: sockets, the handler": others,
         "TorchServe's JVM": java,
     }
     for words, (direct, through) in rows.items():

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.transforms import Bbox
 from torch import Tensor
 
 from model.classifier import class_logits
@@ -191,16 +192,17 @@ def robustness(manifest: dict[str, Any]) -> Figure:
     return figure
 
 
+LABEL_HEIGHTS: Final = (4, -10, 16, -22, 28, -34, 40)
+"""Points above a network at which its name is tried, until it covers no other's."""
+
+
 def accuracy_against_time(points: Sequence[tuple[str, float, float]]) -> Figure:
     """Draw networks, as (name, milliseconds a picture, share answered right), by what they cost and what they give."""
     figure, axes = plt.subplots(figsize=(9, 5.5), layout="constrained")
     times = [milliseconds for _, milliseconds, _ in points]
     middle = (min(times) * max(times)) ** 0.5
-    for name, milliseconds, accuracy in points:
+    for _, milliseconds, accuracy in points:
         axes.scatter(milliseconds, 100 * accuracy, color=COLOURS["train"])
-        side, gap = ("right", -6) if milliseconds > middle else ("left", 6)  # names stay inside
-        place = (milliseconds, 100 * accuracy)
-        axes.annotate(name, place, xytext=(gap, 4), textcoords="offset points", ha=side, fontsize=8)
     axes.set_xscale("log")
     axes.margins(x=0.1)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -210,4 +212,16 @@ def accuracy_against_time(points: Sequence[tuple[str, float, float]]) -> Figure:
     axes.set_ylabel("accuracy on the test pictures, %")
     axes.set_title("Accuracy against time", fontsize=10)
     axes.grid(alpha=0.3, which="both")
+    figure.draw_without_rendering()  # only now is known where everything lies
+    taken: list[Bbox] = []
+    for name, milliseconds, accuracy in points:
+        side, gap = ("right", -6) if milliseconds > middle else ("left", 6)  # names stay inside
+        place = (milliseconds, 100 * accuracy)
+        label = axes.annotate(name, place, xytext=(gap, 0), textcoords="offset points", ha=side, fontsize=8)
+        for height in LABEL_HEIGHTS:
+            label.xyann = (gap, height)
+            box = label.get_window_extent()
+            if not any(box.overlaps(other) for other in taken):
+                break
+        taken.append(box)
     return figure

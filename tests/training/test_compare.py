@@ -1,17 +1,19 @@
 """The comparison on small data: train what is missing, stop, go on, remake to the byte; and what is committed."""
 
 import io
+import itertools
 import json
 import shutil
 import signal
 
+import matplotlib.pyplot as plt
 import pytest
 from rich.console import Console
 
 from model.manifest import Manifest
 from model.networks import load_network
 from tests.service import ROOT
-from training import compare, comparison, run
+from training import compare, comparison, plots, run
 from training.__main__ import RECIPES
 from training.data import DataError
 from training.lineup import LINEUP, START, VARIANTS, Entry
@@ -181,3 +183,11 @@ def test_what_is_committed_is_what_its_manifests_make(tmp_path):
     compare.remake(root)
     for path, content in made(root).items():
         assert (ROOT / path).read_bytes() == content, f"{path}: run make compare"
+
+
+def test_names_of_networks_that_lie_together_cover_no_other():
+    figure = plots.accuracy_against_time([(f"Compact CNN, variant {number}", 1.0, 0.8) for number in range(6)])
+    boxes = [label.get_window_extent() for label in figure.axes[0].texts]
+    plt.close(figure)
+    assert len(boxes) == 6
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))

@@ -204,6 +204,19 @@ def init_app(app: OpenAPI) -> None:
 
 
 @blueprint.before_request
+@probes.before_request
+def check_name() -> None:
+    """See that the model asked for is ours.
+
+    Raises:
+        Problem: it is another one.
+    """
+    settings = _settings()
+    if (request.view_args or {}).get("name", settings.model_name) != settings.model_name:
+        raise Problem("not-found")
+
+
+@blueprint.before_request
 def check_parts() -> None:
     """Refuse what would make a large structure of a small body, before anything reads it.
 
@@ -251,7 +264,6 @@ def server() -> Response:
 )
 def model(path: ModelPath) -> Response:
     """Say what the model takes and gives, and the version that answers now."""
-    _check_name(path)
     outputs = [{"name": name, "datatype": datatype, "shape": [-1]} for name, datatype in OUTPUTS]
     about = {"name": path.name, "versions": [current_manifest().version], "platform": "torchserve_mar"}
     return jsonify(about | {"inputs": [INPUT], "outputs": outputs})
@@ -265,7 +277,6 @@ def model(path: ModelPath) -> Response:
 )
 def infer(path: ModelPath, body: InferenceRequest) -> Response:
     """Classify the one input's pictures."""
-    _check_name(path)
     predictions = _classified(body.inputs[0].data)
     outputs = [
         {"name": name, "datatype": datatype, "shape": [len(predictions)]}
@@ -294,9 +305,8 @@ def v1_model(path: ModelPath) -> Response:
     summary="Say what pictures show, by KServe's version 1",
     responses=responses(Predictions, 400, 404, 413, 415, 422, 429, 503, 504),
 )
-def predict(path: ModelPath, body: InstancesRequest) -> Response:
+def predict(path: ModelPath, body: InstancesRequest) -> Response:  # noqa: ARG001  # the document names it
     """Classify the instances."""
-    _check_name(path)
     return jsonify({"predictions": [each.answer for each in _classified(body.instances)]})
 
 
@@ -306,9 +316,8 @@ def predict(path: ModelPath, body: InstancesRequest) -> Response:
     summary="Say what a picture shows and which parts of it spoke for that, by KServe's version 1",
     responses=responses(Explanations, 400, 404, 413, 415, 422, 429, 503, 504),
 )
-def explain(path: ModelPath, body: InstancesRequest) -> Response:
+def explain(path: ModelPath, body: InstancesRequest) -> Response:  # noqa: ARG001
     """Classify the one instance and say which of its parts spoke for the class."""
-    _check_name(path)
     if len(body.instances) > 1:
         raise Problem("one-image-only", count=len(body.instances))
     outcome = explained(Upload(None, body.instances[0], ""), g.request_id)
@@ -333,13 +342,7 @@ def _classified(pictures: list[bytes]) -> list[Prediction]:
     return cast(list[Prediction], outcomes)
 
 
-def _check_name(path: ModelPath) -> None:
-    if path.name != _settings().model_name:
-        raise Problem("not-found")
-
-
 def _ready(path: ModelPath) -> Response:
-    _check_name(path)
     _check_ready()
     return jsonify({"name": path.name, "ready": True})
 

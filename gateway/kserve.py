@@ -249,7 +249,7 @@ def ready() -> Response:
     "/v2/models/<model:name>/ready", operation_id="v2ModelReady", responses=responses(ModelReady, 404, 503, 504)
 )
 def model_ready(path: ModelPath) -> Response:
-    """Say the same of the model."""
+    """Say whether a prediction would be answered by the model."""
     return _ready(path)
 
 

@@ -109,13 +109,32 @@ def compared() -> list[dict[str, Any]]:
     return networks
 
 
+NUMBER_SIZE: Final = (18.0, 13.0)
+"""Width and height of a number of two digits."""
+
+
 @dataclass(frozen=True)
 class Scatter:
-    """Networks as points, in their own order, and the ticks of both axes as (position, value)."""
+    """Networks as points, in their own order, with places for their numbers, and the axes' ticks: (position, value)."""
 
     points: list[tuple[float, float]]
+    numbers: list[tuple[float, float]]
     across: list[tuple[float, float]]
     up: list[tuple[float, float]]
+
+
+def _numbers(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Find a place beside each point, right or left, above or below, that no other point's number has."""
+    placed: list[tuple[float, float]] = []
+    for x, y in points:
+        places = [(round(x + right, 1), round(y + down, 1)) for down in (-4, 13, -18, 27) for right in (7, -23)]
+        free = [place for place in places if not any(_overlap(place, other) for other in placed)]
+        placed.append((free or places)[0])
+    return placed
+
+
+def _overlap(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return abs(one[0] - other[0]) < NUMBER_SIZE[0] and abs(one[1] - other[1]) < NUMBER_SIZE[1]
 
 
 def accuracy_against_time(networks: Sequence[dict[str, Any]]) -> Scatter:
@@ -132,8 +151,10 @@ def accuracy_against_time(networks: Sequence[dict[str, Any]]) -> Scatter:
         return float(round(HEIGHT * (high - accuracy) / (high - low), 1))
 
     step = 5 * max(1, ceil((high - low) / 30))
+    points = [(right(x), height(y)) for x, y in zip(logs, accuracies, strict=True)]
     return Scatter(
-        points=[(right(x), height(y)) for x, y in zip(logs, accuracies, strict=True)],
+        points=points,
+        numbers=_numbers(points),
         across=[(right(power), 10.0**power) for power in range(first, last + 1)],
         up=[(height(value), value) for value in range(low, high + 1, step)],
     )

@@ -1,5 +1,6 @@
 import base64
 import io
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -171,6 +172,14 @@ def test_the_model_page_lays_the_networks_side_by_side(client, networks):
     assert "26 minutes on a Y" in page
     assert 'aria-label="1: 95.12 %, 12.50 ms, 2: 80.00 %, 0.40 ms"' in page
     assert "First net, без dropout" in client.get("/model?language=uk", headers=HTML).text
+
+
+def test_the_numbers_of_networks_that_lie_together_cover_no_other(networks):
+    together = [networks[0] | {"milliseconds": 1 + index / 100} for index in range(6)]
+    numbers = charts.accuracy_against_time(together).numbers
+    assert len(numbers) == 6
+    for one, other in itertools.combinations(numbers, 2):
+        assert abs(one[0] - other[0]) >= 18 or abs(one[1] - other[1]) >= 13
 
 
 def test_networks_are_drawn_where_their_figures_are(networks):

@@ -1,19 +1,17 @@
 """Load the service for ten minutes, and see that nothing fails and no memory grows: `make bench-long`."""
 
-import argparse
 import json
-import signal
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
 from rich.console import Console
 
+from benchmarks.command import command
 from benchmarks.load import closed_loop
 from benchmarks.pictures import pictures
-from benchmarks.systems import ROOT, BenchmarkError, Watch, service
+from benchmarks.systems import ROOT, Watch, service
 from training.provenance import processor, provenance
-from training.run import write_json
 
 CONNECTIONS: Final = 64
 PARTS: Final = 10
@@ -98,19 +96,7 @@ def write(path: Path) -> Path:
 
 def main() -> None:
     """Run the load; write results and table."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long (default: 10)")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="where the results go (default: %(default)s)")
-    parser.add_argument("--report", action="store_true", help="only remake the table from the results")
-    options = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started ends
-    console = Console(soft_wrap=True)
-    if not options.report:
-        try:
-            write_json(options.output, run(options.minutes, console))
-        except BenchmarkError as error:
-            raise SystemExit(f"benchmarks.long: {error}") from error
-    console.print(f"written {write(options.output)}", highlight=False)
+    command(main.__doc__, ("minutes", 10.0, "how long"), RESULTS, run=run, write=write)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,9 @@ py-spy samples the gateway and TorchServe's workers, and each sample counts for 
 threads say by their names what they are for. Shares are of the CPU time that the process had meanwhile.
 """
 
-import argparse
 import contextlib
 import json
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -23,11 +21,11 @@ from typing import Any, Final
 import psutil
 from rich.console import Console
 
+from benchmarks.command import command
 from benchmarks.load import Outcome, closed_loop
 from benchmarks.pictures import KINDS, pictures
 from benchmarks.systems import PARTS, ROOT, BenchmarkError, System, Watch, service
 from training.provenance import processor, provenance
-from training.run import write_json
 
 CONNECTIONS: Final = 64
 RATE: Final = 50
@@ -243,19 +241,8 @@ def run(seconds: float, console: Console) -> dict[str, Any]:
 
 def main() -> None:
     """Run the load and the profilers; write results and tables."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--seconds", type=float, default=40.0, help="of each system's load (default: 40)")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="where the results go (default: %(default)s)")
-    parser.add_argument("--report", action="store_true", help="only remake the tables from the results")
-    options = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started ends
-    console = Console(soft_wrap=True)
-    if not options.report:
-        try:
-            write_json(options.output, run(options.seconds, console))
-        except BenchmarkError as error:
-            raise SystemExit(f"benchmarks.profile: {error}") from error
-    console.print(f"written {write(options.output)}", highlight=False)
+    length = ("seconds", 40.0, "of each system's load")
+    command(main.__doc__, length, RESULTS, run=run, write=write)
 
 
 if __name__ == "__main__":

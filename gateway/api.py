@@ -53,7 +53,7 @@ blueprint = APIBlueprint("api", __name__, url_prefix="/api/v1", abp_tags=[Tag(na
 )
 def classify(query: schemas.TopK) -> Response:
     """Classify the request's pictures."""
-    uploads = uploads_of(request, _settings())
+    uploads = uploads_of(request, current_settings())
     outcomes = classify_all(uploads, g.request_id)
     if len(outcomes) == 1 and isinstance(outcomes[0], Problem):
         raise outcomes[0]
@@ -71,7 +71,7 @@ def classify(query: schemas.TopK) -> Response:
 )
 def explain(query: schemas.TopK) -> Response:
     """Classify one picture and say which of its parts spoke for the class."""
-    uploads = uploads_of(request, _settings())
+    uploads = uploads_of(request, current_settings())
     if len(uploads) > 1:
         raise Problem("one-image-only", count=len(uploads))
     outcome = explained(uploads[0], g.request_id)
@@ -88,7 +88,7 @@ def explain(query: schemas.TopK) -> Response:
 )
 def model() -> Response:
     """Give the served weights' manifest and the limits of a request."""
-    settings = _settings()
+    settings = current_settings()
     served = current_manifest()
     test = served.answer.get("metrics", {}).get("test", {})
     card = {
@@ -119,6 +119,11 @@ def current_manifest() -> Prediction:
     return cast(TorchServe, current_app.extensions["torchserve"]).manifest(g.request_id)
 
 
+def current_settings() -> Settings:
+    """Give the settings of the gateway that answers."""
+    return cast(Settings, current_app.extensions["settings"])
+
+
 def refuse_input(error: ValidationError) -> Response:
     """Answer for a query parameter or a JSON body that does not fit its type.
 
@@ -131,14 +136,10 @@ def refuse_input(error: ValidationError) -> Response:
     raise Problem("invalid-json", member=where or "body") from error
 
 
-def _settings() -> Settings:
-    return cast(Settings, current_app.extensions["settings"])
-
-
 def _answer(outcomes: list[Prediction | Problem], results: list[dict[str, Any]]) -> Response:
     predictions = [outcome for outcome in outcomes if isinstance(outcome, Prediction)]
     model = {
-        "name": _settings().model_name,
+        "name": current_settings().model_name,
         "version": predictions[0].version if predictions else None,
         "sha256": predictions[0].sha256 if predictions else None,
     }

@@ -39,10 +39,20 @@ def ready() -> Response:
     Raises:
         Problem: 503 or 504, as a picture would get it now.
     """
+    prediction = probed()
+    return jsonify({"status": "ready", "version": prediction.version, "sha256": prediction.sha256})
+
+
+def probed() -> Prediction:
+    """Give the probe's prediction.
+
+    Raises:
+        Problem: 503 or 504, there is none.
+    """
     outcome = probe()
     if isinstance(outcome, Problem):
         raise outcome
-    return jsonify({"status": "ready", "version": outcome.version, "sha256": outcome.sha256})
+    return outcome
 
 
 def probe() -> Prediction | Problem:

@@ -11,18 +11,17 @@ import binascii
 import math
 from typing import Annotated, Any, Final, Literal, cast
 
-from flask import Response, current_app, g, jsonify, request
+from flask import Response, g, jsonify, request
 from flask_openapi3 import APIBlueprint, OpenAPI, Tag
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from werkzeug.routing import BaseConverter
 
 from gateway import schemas
-from gateway.api import current_manifest, responses
+from gateway.api import current_manifest, current_settings, responses
 from gateway.classification import classify_all, explained
 from gateway.documentation import INFO
-from gateway.health import probe
+from gateway.health import probed
 from gateway.problems import Problem
-from gateway.settings import Settings
 from gateway.torchserve import Prediction
 from gateway.uploads import Upload
 
@@ -211,7 +210,7 @@ def check_name() -> None:
     Raises:
         Problem: it is another one.
     """
-    settings = _settings()
+    settings = current_settings()
     if (request.view_args or {}).get("name", settings.model_name) != settings.model_name:
         raise Problem("not-found")
 
@@ -225,7 +224,7 @@ def check_parts() -> None:
         RequestEntityTooLarge: it has too many bytes.
     """
     if request.method == "POST":
-        settings = _settings()
+        settings = current_settings()
         request.max_content_length = min(settings.max_request_bytes, int(LARGEST * settings.max_image_bytes))
         body = request.get_data(parse_form_data=False)
         if sum(map(body.count, (b"[", b"{", b","))) > MOST_PARTS:
@@ -241,7 +240,7 @@ def live() -> Response:
 @probes.get("/v2/health/ready", operation_id="v2Ready", responses=responses(ServerReady, 503, 504))
 def ready() -> Response:
     """Say whether a prediction would be answered, as /readyz does."""
-    _check_ready()
+    probed()
     return jsonify({"ready": True})
 
 
@@ -290,7 +289,7 @@ def infer(path: ModelPath, body: InferenceRequest) -> Response:
 @blueprint.get("/v1/models", operation_id="v1Models", responses=responses(Models, 429))
 def models() -> Response:
     """Name the models there are."""
-    return jsonify({"models": [_settings().model_name]})
+    return jsonify({"models": [current_settings().model_name]})
 
 
 @probes.get("/v1/models/<model:name>", operation_id="v1Model", responses=responses(ModelReady, 404, 503, 504))
@@ -332,7 +331,7 @@ def _classified(pictures: list[bytes]) -> list[Prediction]:
     Raises:
         Problem: one of them has no answer, or there are too many.
     """
-    most = _settings().max_images
+    most = current_settings().max_images
     if len(pictures) > most:
         raise Problem("too-many-images", count=len(pictures), max_images=most)
     outcomes = classify_all([Upload(None, picture, "") for picture in pictures], g.request_id)
@@ -343,15 +342,5 @@ def _classified(pictures: list[bytes]) -> list[Prediction]:
 
 
 def _ready(path: ModelPath) -> Response:
-    _check_ready()
+    probed()
     return jsonify({"name": path.name, "ready": True})
-
-
-def _check_ready() -> None:
-    outcome = probe()
-    if isinstance(outcome, Problem):
-        raise outcome
-
-
-def _settings() -> Settings:
-    return cast(Settings, current_app.extensions["settings"])

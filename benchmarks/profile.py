@@ -110,6 +110,12 @@ def shares(raw: str) -> Counter[str]:
     return counts
 
 
+def shared_out(milliseconds: float, counts: Counter[str]) -> dict[str, float]:
+    """Share a part's time out by its samples, most first; a part too idle to be met by one is all "the rest"."""
+    counts = +counts or Counter({OTHER: 1})
+    return {name: round(milliseconds * count / counts.total(), 3) for name, count in counts.most_common()}
+
+
 def sample(process: psutil.Process, seconds: float, options: list[str]) -> Counter[str]:
     """Have a Python process sampled.
 
@@ -186,10 +192,7 @@ def profile(system: System, seconds: float) -> dict[str, Any]:
     answered = len(measured.latencies)
     spent = watch.cpu_seconds_by_part | {"load": load}
     milliseconds = {part: round(1000 * spent[part] / answered, 3) for part in WORDS}
-    purposes = {
-        part: {name: round(milliseconds[part] * count / of.total(), 3) for name, count in of.most_common() if count}
-        for part, of in (counts | {"TorchServe": java}).items()
-    }
+    purposes = {part: shared_out(milliseconds[part], of) for part, of in (counts | {"TorchServe": java}).items()}
     return {"rate": round(measured.rate, 1), "milliseconds": milliseconds, "purposes": purposes}
 
 

@@ -1,6 +1,7 @@
 """Which library a sample counts for, a short profile of the real service, and the tables."""
 
 import json
+from collections import Counter
 
 import pytest
 
@@ -33,6 +34,11 @@ def test_samples_are_added_up():
     decoding, logging = f"a ({SITE}/PIL/Image.py:1)", f"b ({SITE}/structlog/x.py:2)"
     raw = f"{decoding} 3\n{decoding};{logging} 4\n{decoding};{decoding} 1\n"
     assert shares(raw) == {"decoding": 4, "logging": 4}
+
+
+def test_a_part_is_shared_out_whole_and_without_samples_too():
+    assert profile.shared_out(2.0, Counter(decoding=1, logging=3, metrics=0)) == {"logging": 1.5, "decoding": 0.5}
+    assert profile.shared_out(0.02, Counter()) == {"the rest": 0.02}
 
 
 def test_a_short_profile_of_the_service(tmp_path, monkeypatch):

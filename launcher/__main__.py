@@ -27,6 +27,8 @@ from launcher.settings import ROOT, Settings
 from launcher.supervisor import Part, Watch
 
 GUNICORN: Final = (sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gateway" / "gunicorn.conf.py"))
+PACKED: Final = ROOT / "model-store"
+ARCHIVE: Final = "cifar10.mar"
 
 
 class StartError(Exception):
@@ -61,7 +63,8 @@ class Launcher:
         Raises:
             StartError: it cannot start.
         """
-        _check_archive(self.settings.ts_model_store / "cifar10.mar")
+        _link_archive(self.settings.ts_model_store)
+        _check_archive(self.settings.ts_model_store / ARCHIVE)
         self._check_ports()
         with self._folders(), self._parts() as parts:
             self.say("starting TorchServe and the gateway …" if self.with_gateway else "starting TorchServe …")
@@ -198,6 +201,22 @@ class Launcher:
             f"  its keys    {_from_here(settings.key_file)}\n"
             "Ctrl-C stops it."
         )
+
+
+def _link_archive(store: Path) -> None:
+    """Have the archive that `make archive` packed in a model store elsewhere that has none; a link follows a new one.
+
+    Raises:
+        StartError: nothing can be written there.
+    """
+    if (store / ARCHIVE).exists() or not (PACKED / ARCHIVE).exists():
+        return
+    try:
+        for name in (ARCHIVE, f"{ARCHIVE}.sha256"):
+            (store / name).unlink(missing_ok=True)  # a link to what has gone
+            (store / name).symlink_to(PACKED / name)
+    except OSError as error:
+        raise StartError(f"TS_MODEL_STORE: {store} takes no files ({error.strerror})") from error
 
 
 def _check_archive(path: Path) -> None:

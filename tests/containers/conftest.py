@@ -29,6 +29,14 @@ def run(*command: str, check: bool = True, **environment: str) -> str:
     return done.stdout
 
 
+def add_to_report(name: str, line: str) -> None:
+    """Leave a line for people, whom the figures of a passed test are of interest to."""
+    report = ROOT / "tests" / "screenshots" / name
+    report.parent.mkdir(exist_ok=True)
+    with report.open("a") as file:
+        file.write(f"{line}\n")
+
+
 def inspect(container: str) -> dict[str, Any]:
     [described] = json.loads(run("docker", "inspect", container))
     assert isinstance(described, dict)

@@ -23,6 +23,8 @@ def test_page_and_api_name_the_class(service: Stack) -> None:
     assert pictures.PHOTO_LABEL in page.text
     answer = requests.post(f"{service.gateway}/api/v1/classify", files={"image": PHOTO}, timeout=30).json()
     assert answer["results"][0]["label"] == pictures.PHOTO_LABEL
+    explained = requests.post(f"{service.gateway}/api/v1/explain", files={"image": PHOTO}, timeout=30).json()
+    assert explained["results"][0]["explanation"]["label"] == pictures.PHOTO_LABEL
 
 
 def test_torchserve_answers_directly_to_who_has_its_key(service: Stack) -> None:
@@ -80,13 +82,8 @@ def test_management_and_grpc_answer_nobody_but_their_own_container(service: Stac
 
 
 def test_an_operator_describes_the_model_from_inside(service: Stack) -> None:
-    script = (
-        "import json, urllib.request as r; key = json.load(open('/run/cifar10/key_file.json'))['management']['key'];"
-        "q = r.Request('http://127.0.0.1:8081/models/cifar10', headers={'Authorization': 'Bearer ' + key});"
-        "print(r.urlopen(q).read().decode())"
-    )
-    [described] = json.loads(service.compose("exec", "-T", "torchserve", "python", "-c", script))
-    assert {worker["status"] for worker in described["workers"]} == {"READY"}
+    said = service.compose("exec", "-T", "torchserve", "python", "-m", "operations", "describe", "--json")
+    assert {worker["status"] for worker in json.loads(said)["torchserve"]["workers"]} == {"READY"}
 
 
 def test_the_keys_are_for_the_two_alone(service: Stack) -> None:

@@ -111,7 +111,22 @@ def test_torchserve_alone_as_in_its_container(tmp_path):
     assert list(keys.iterdir()) == []
 
 
-def test_an_archive_that_is_not_the_packed_one_is_not_served(tmp_path):
+def test_an_empty_model_store_serves_the_packed_archive(tmp_path):
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "cifar10.mar").symlink_to(tmp_path / "gone")
+    with Service(tmp_path / "log", TS_MODEL_STORE=str(store)) as service:
+        assert answers(f"{service.gateway}/readyz")
+    assert (store / "cifar10.mar").samefile(ROOT / "model-store" / "cifar10.mar")
+
+
+def test_a_model_store_that_takes_no_files_is_named(tmp_path):
+    with pytest.raises(StartError, match=rf"TS_MODEL_STORE: {tmp_path}/none takes no files \(No such file"):
+        Launcher(Settings(ts_model_store=tmp_path / "none"), with_gateway=True).serve()
+
+
+def test_an_archive_that_is_not_the_packed_one_is_not_served(tmp_path, monkeypatch):
+    monkeypatch.setattr("launcher.__main__.PACKED", tmp_path)
     launcher = Launcher(Settings(ts_model_store=tmp_path), with_gateway=True)
     path = tmp_path / "cifar10.mar"
     with pytest.raises(StartError, match="make archive"):

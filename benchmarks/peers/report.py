@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 from benchmarks.report import Results, rows
 
 OURS: Final = ("TorchServe", "gateway")
+AT_PEERS: Final = "open, at 70% of the best peer's capacity"
 
 
 def words(name: str) -> str:
@@ -48,7 +49,14 @@ class Comparison(Results):
             )
             for name in OURS
         ]
-        return throughput + latency
+        at_peers = [
+            (
+                f"{words(name)}'s p99 at 70% of the best peer's capacity, of a peer's least at 70% of its own",
+                self[kind, name]["p99"] / self.least_p99(),
+            )
+            for kind, name in self.keys(AT_PEERS)
+        ]
+        return throughput + latency + at_peers
 
 
 def write(path: Path) -> list[Path]:
@@ -94,6 +102,10 @@ def _table(results: Comparison, plot: str) -> str:
         "Open loop, requests at random moments at 70% of what each answered at most:",
         "",
         *rows("open", "", results),
+        "",
+        "The same at 70% of what the best peer answered at most:",
+        "",
+        *rows(AT_PEERS, "", results),
         "",
         f"![Requests a second by connections]({plot})",
     ]

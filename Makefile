@@ -11,6 +11,7 @@ PEERS := .venv-peers
 ARCHIVE := model-store/cifar10.mar
 ARCHIVED := $(wildcard model/*.py model/int8.onnx) model/weights.safetensors model/manifest.json \
 	$(wildcard handler/*.py) handler/model-config.yaml
+DOCKERFILES := handler/Dockerfile gateway/Dockerfile deploy/scaled/Dockerfile
 
 .PHONY: help serve models test test-containers fuzz check locks audit format translations train evaluate quantize compare \
 	bench bench-peers bench-engines bench-long bench-profile chaos soak archive data clean
@@ -21,7 +22,7 @@ help:
 	@echo "make test      run every test"
 	@echo "make test-containers  build the images and test what runs of them; needs Docker with compose"
 	@echo "make fuzz      fuzz the decoding of pictures for 20 minutes; ARGS=\"--seconds 60\""
-	@echo "make check     formatter, linter, types (reads only); make format mends what can be mended"
+	@echo "make check     formatter, linters, types (reads only); make format mends what can be mended"
 	@echo "make locks     remake requirements/locks/, what the images install, with hashes; make audit asks for known faults"
 	@echo "make translations  find new texts for gateway/translations/*/LC_MESSAGES/messages.po, and compile those files"
 	@echo "make data      show what CIFAR-10 is (downloads it into DATA=$(DATA) if it is not there)"
@@ -57,6 +58,7 @@ check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/hadolint $(DOCKERFILES)
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .

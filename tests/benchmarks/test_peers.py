@@ -141,3 +141,5 @@ def test_the_readme_states_the_committed_results():
     (_, torchserve), (_, gateway), *_ = results.ratios()
     assert f"{torchserve:.2f} times" in readme
     assert f"{gateway:.2f} times" in readme
+    [key] = results.keys(report.AT_PEERS)
+    assert f"{results[key]['rate']:,.0f} requests/s, TorchServe's p99 was {results[key]['p99']:,.0f} ms" in readme

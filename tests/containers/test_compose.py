@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 
 import pytest
 import requests
@@ -11,10 +12,11 @@ import requests
 from tests import pictures
 from tests.containers.conftest import Stack, inspect, run
 from tests.containers.load import Load
-from tests.service import eventually
+from tests.service import ROOT, eventually
 
 PHOTO = pictures.PHOTO_PATH.read_bytes()
 PARTS = ("torchserve", "gateway")
+DEPLOY = ROOT / "deploy"
 
 
 def test_page_and_api_name_the_class(service: Stack) -> None:
@@ -34,6 +36,14 @@ def test_torchserve_answers_directly_to_who_has_its_key(service: Stack) -> None:
     keys = json.loads(service.compose("exec", "-T", "torchserve", "cat", "/run/cifar10/key_file.json"))
     headers = octets | {"Authorization": f"Bearer {keys['inference']['key']}"}
     assert requests.post(url, data=PHOTO, headers=headers, timeout=30).json()["label"] == pictures.PHOTO_LABEL
+
+
+@pytest.mark.parametrize("more", ["", *sorted(str(path.relative_to(ROOT)) for path in DEPLOY.glob("*/compose.yml"))])
+def test_compose_finds_nothing_to_say(more: str) -> None:
+    files = ["-f", "docker-compose.yml", *(["-f", more] if more else [])]
+    command = ["docker", "compose", *files, "--profile", "*", "config", "--quiet"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -22,17 +22,21 @@ import psutil
 from rich.console import Console
 
 from benchmarks.command import command
-from benchmarks.load import Outcome, closed_loop
-from benchmarks.pictures import KINDS, pictures
+from benchmarks.load import Outcome, Request, closed_loop
+from benchmarks.pictures import KINDS, form, pictures
 from benchmarks.systems import PARTS, ROOT, BenchmarkError, System, Watch, service
 from training.provenance import processor, provenance
 
 CONNECTIONS: Final = 64
+MANY: Final = 64
+"""Pictures in a request that has many."""
+MANY_CONNECTIONS: Final = 4
+TOGETHER: Final = f"gateway, {MANY} in one request"
 RATE: Final = 50
 """Samples a second; while one is taken the process stands still, the longer the more threads it has."""
 WARM_UP_SECONDS: Final = 5.0
 LEAST: Final = 0.005
-"""Share of a request's time below which a row is left out of the table."""
+"""Share of a picture's time below which a row is left out of the table."""
 RESULTS: Final = ROOT / "benchmarks" / "profile.json"
 
 OWN: Final = {
@@ -174,10 +178,12 @@ def alone(torchserve: System, gateway: System, seconds: float) -> dict[str, floa
     }
 
 
-def profile(system: System, seconds: float) -> dict[str, Any]:
-    """Keep a system busy and see what its parts do; gives requests a second, and milliseconds of CPU a request."""
-    request = system.request(pictures()[next(iter(KINDS))])
-    closed_loop(request, CONNECTIONS, WARM_UP_SECONDS, wait=True)
+def profile(system: System, seconds: float, request: Request, connections: int, count: int) -> dict[str, Any]:
+    """Keep a system busy and see what its parts do; gives pictures a second, and milliseconds of CPU a picture.
+
+    `count` says how many pictures the request has.
+    """
+    closed_loop(request, connections, WARM_UP_SECONDS, wait=True)
     everyone = [(" ".join(each.cmdline()), each) for each in system.processes.all()]
     parts = {part: [each for words, each in everyone if word in words] for word, part in PARTS.items()}
     with ThreadPoolExecutor() as pool, Watch(system.processes) as watch, threads(parts["TorchServe"][0]) as java:
@@ -186,14 +192,14 @@ def profile(system: System, seconds: float) -> dict[str, Any]:
             for part, options in SAMPLED.items()
         }
         began = time.thread_time()
-        measured = closed_loop(request, CONNECTIONS, seconds)
+        measured = closed_loop(request, connections, seconds)
         load = time.thread_time() - began
         counts = {part: sum((each.result() for each in futures), Counter()) for part, futures in sampled.items()}
-    answered = len(measured.latencies)
+    answered = len(measured.latencies) * count
     spent = watch.cpu_seconds_by_part | {"load": load}
     milliseconds = {part: round(1000 * spent[part] / answered, 3) for part in WORDS}
     purposes = {part: shared_out(milliseconds[part], of) for part, of in (counts | {"TorchServe": java}).items()}
-    return {"rate": round(measured.rate, 1), "milliseconds": milliseconds, "purposes": purposes}
+    return {"rate": round(measured.rate * count, 1), "milliseconds": milliseconds, "purposes": purposes}
 
 
 def write(path: Path) -> Path:
@@ -203,14 +209,15 @@ def write(path: Path) -> Path:
         "# Where the time goes",
         "",
         f"Made by `make bench-profile` at commit {document['made_by']['commit'][:12]} on {document['cores']} cores of "
-        f"{document['processor']}: {CONNECTIONS} connections for {document['seconds']:g} s, a photograph as 32x32 "
-        f"PNG. Milliseconds of CPU for a request. Each Python process was stopped for a moment {RATE} times a second, "
-        "so that all is slower than in [results.md](results.md). What the gateway's system calls take is shared out "
-        "among what it did when a thread held Python's lock.",
+        f"{document['processor']}: {CONNECTIONS} connections for {document['seconds']:g} s, or {MANY_CONNECTIONS} with "
+        f"{MANY} pictures in each request, a photograph as 32x32 PNG. Milliseconds of CPU for a picture. Each Python "
+        f"process was stopped for a moment {RATE} times a second, so that all is slower than in "
+        "[results.md](results.md). What the gateway's system calls take is shared out among what it did when a thread "
+        "held Python's lock.",
     ]
     for system, values in document["systems"].items():
         total = sum(values["milliseconds"].values())
-        lines += ["", f"## {system}: {values['rate']:,.0f} requests/s", "", "| | ms |", "| --- | ---: |"]
+        lines += ["", f"## {system}: {values['rate']:,.0f} pictures/s", "", "| | ms |", "| --- | ---: |"]
         for part, milliseconds in values["milliseconds"].items():
             if milliseconds < LEAST * total:
                 continue
@@ -230,12 +237,16 @@ def write(path: Path) -> Path:
 
 
 def run(seconds: float, console: Console) -> dict[str, Any]:
-    """Profile TorchServe asked directly, and the gateway."""
+    """Profile TorchServe asked directly, and the gateway with one picture and with many in a request."""
     systems = {}
-    with service() as both:
-        for system in both:
-            console.print(f"{system.name}: {seconds + WARM_UP_SECONDS:g} s", highlight=False)
-            systems[system.name] = profile(system, seconds)
+    picture = pictures()[next(iter(KINDS))]
+    with service(GATEWAY_MAX_IMAGES=str(MANY)) as both:
+        _, gateway = both
+        loads = [(system.name, system, system.request(picture), CONNECTIONS, 1) for system in both]
+        loads.append((TOGETHER, gateway, form(gateway.url, picture, MANY), MANY_CONNECTIONS, MANY))
+        for name, system, request, connections, count in loads:
+            console.print(f"{name}: {seconds + WARM_UP_SECONDS:g} s", highlight=False)
+            systems[name] = profile(system, seconds, request, connections, count)
             system.processes.wait_until_idle()
         lone = {name: round(value, 3) for name, value in alone(*both, seconds / 2).items()}
     about = {"cores": psutil.cpu_count(), "processor": processor(), "seconds": seconds}

@@ -30,3 +30,11 @@ def test_the_committed_table_is_that_of_the_committed_results(tmp_path):
     copy = tmp_path / RESULTS.name
     copy.write_bytes(RESULTS.read_bytes())
     assert long.write(copy).read_text() == RESULTS.with_suffix(".md").read_text()
+
+
+def test_the_readme_states_the_committed_results():
+    document = json.loads(RESULTS.read_text())
+    readme = " ".join((RESULTS.parent.parent / "README.md").read_text().split())
+    assert f"{document['answered']:,} requests were answered and {document['errors']} were not" in readme
+    assert f"held {max(document['peak_megabytes']):,.0f} MB at most" in readme
+    assert f"in the last minute {growth(document):.2f} times what they held in the third" in readme

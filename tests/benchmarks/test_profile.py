@@ -52,7 +52,7 @@ def test_a_short_profile_of_the_service(tmp_path, monkeypatch):
     assert min(document["alone"].values()) > 0
     assert len(document["alone"]) == 4
     systems = document["systems"]
-    assert list(systems) == ["TorchServe", "gateway"]
+    assert list(systems) == ["TorchServe", "gateway", profile.TOGETHER]
     for values in systems.values():
         assert list(values["milliseconds"]) == list(WORDS)
         assert values["purposes"]["workers"]["the engine"] > values["purposes"]["workers"]["the handler itself"]

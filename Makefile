@@ -11,9 +11,10 @@ PEERS := .venv-peers
 ARCHIVE := model-store/cifar10.mar
 ARCHIVED := $(wildcard model/*.py model/int8.onnx) model/weights.safetensors model/manifest.json \
 	$(wildcard handler/*.py) handler/model-config.yaml
+CHECKOV := 3.3.30
 DOCKERFILES := handler/Dockerfile gateway/Dockerfile deploy/scaled/Dockerfile
 
-.PHONY: help serve models test test-containers fuzz check locks audit format translations train evaluate quantize compare \
+.PHONY: help serve models test test-containers fuzz check locks audit policies format translations train evaluate quantize compare \
 	bench bench-peers bench-engines bench-long bench-profile chaos soak archive data clean
 
 help:
@@ -24,6 +25,7 @@ help:
 	@echo "make fuzz      fuzz the decoding of pictures for 20 minutes; ARGS=\"--seconds 60\""
 	@echo "make check     formatter, linters, types (reads only); make format mends what can be mended"
 	@echo "make locks     remake requirements/locks/, what the images install, with hashes; make audit asks for known faults"
+	@echo "make policies  ask Checkov for what should not be in Kubernetes' manifests and in Dockerfiles"
 	@echo "make translations  find new texts for gateway/translations/*/LC_MESSAGES/messages.po, and compile those files"
 	@echo "make data      show what CIFAR-10 is (downloads it into DATA=$(DATA) if it is not there)"
 	@echo "make train     train a network anew, RECIPE=compact, served or reference; ARGS=--help lists the settings"
@@ -69,6 +71,9 @@ locks: $(VENV)/audit.stamp
 
 audit: $(VENV)/audit.stamp
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python requirements/audit.py
+
+policies: $(VENV)/audit.stamp
+	$(BIN)/uv tool run --quiet checkov==$(CHECKOV) --config-file deploy/checkov.yaml
 
 translations: $(VENV)/serve.stamp
 	$(BIN)/pybabel -q extract -F gateway/babel.cfg --no-location --omit-header --sort-output -o gateway/translations/messages.pot gateway

@@ -14,8 +14,8 @@ ARCHIVED := $(wildcard model/*.py model/int8.onnx) model/weights.safetensors mod
 CHECKOV := 3.3.30
 DOCKERFILES := handler/Dockerfile gateway/Dockerfile deploy/scaled/Dockerfile
 
-.PHONY: help serve models test test-containers fuzz check locks audit policies format translations train evaluate quantize compare \
-	bench bench-peers bench-engines bench-long bench-profile chaos soak archive data clean
+.PHONY: help serve models test test-containers fuzz check locks audit policies format translations train evaluate quantize \
+	compare bench bench-peers bench-engines bench-long bench-profile chaos soak archive data clean
 
 help:
 	@echo "make serve     start the service: page and API on http://127.0.0.1:8000"

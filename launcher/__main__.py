@@ -23,12 +23,10 @@ from pydantic import ValidationError
 
 from launcher import probe, torchserve
 from launcher.processes import Child
-from launcher.settings import ROOT, Settings
+from launcher.settings import ARCHIVE, PACKED, ROOT, Settings
 from launcher.supervisor import Part, Watch
 
 GUNICORN: Final = (sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gateway" / "gunicorn.conf.py"))
-PACKED: Final = ROOT / "model-store"
-ARCHIVE: Final = "cifar10.mar"
 
 
 class StartError(Exception):

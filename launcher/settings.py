@@ -11,6 +11,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from launcher import probe
 
 ROOT: Final = Path(__file__).parent.parent
+PACKED: Final = ROOT / "model-store"
+"""Where `make archive` leaves the archive."""
+ARCHIVE: Final = "cifar10.mar"
 
 
 class Settings(BaseSettings):
@@ -27,7 +30,7 @@ class Settings(BaseSettings):
     ts_metrics_port: int = Field(8082, ge=1, le=65535, description="TorchServe's metrics")
     ts_grpc_inference_port: int = Field(7070, ge=1, le=65535, description="TorchServe's inference API over gRPC")
     ts_grpc_management_port: int = Field(7071, ge=1, le=65535, description="TorchServe's management API over gRPC")
-    ts_model_store: Path = Field(ROOT / "model-store", description="folder with the archives; cifar10.mar is served")
+    ts_model_store: Path = Field(PACKED, description="folder with the archives; cifar10.mar is served")
     ts_enable_model_api: bool = Field(False, description="let who has the management key add and remove versions")
     start_timeout_seconds: float = Field(120, gt=0, description="until a prediction must have been answered")
     silence_seconds: float = Field(

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from launcher.settings import ROOT, Settings
+from launcher.settings import ARCHIVE, ROOT, Settings
 from operations.history import History
 
 CONFIG_PATH: Final = ROOT / "config.properties"
@@ -46,7 +46,7 @@ def command(settings: Settings) -> list[str]:
         "-ncs",  # no snapshots of the configuration
         *(("--enable-model-api",) if settings.ts_enable_model_api else ()),
         "--models",  # last: TorchServe takes all that follows for archives
-        *(f"cifar10={archive}" for archive in History(settings.ts_model_store).to_start_with("cifar10.mar")),
+        *(f"cifar10={archive}" for archive in History(settings.ts_model_store).to_start_with(ARCHIVE)),
     ]
 
 

@@ -18,8 +18,8 @@ import torch
 from rich.console import Console
 
 from model.manifest import Manifest, WeightsError
-from model.network import Network
-from model.networks import load_network
+from model.network import Network, channels_last
+from model.networks import build, load_network
 from training import comparison, plots
 from training.__main__ import prepare
 from training.data import DataError
@@ -30,7 +30,8 @@ from training.run import ResumeError, Training, train, write_json
 
 ROOT: Final = Path(__file__).parent.parent
 MANIFESTS: Final = Path("training/manifests")
-SPEED_RUNS: Final = 200
+ROUNDS: Final = 20
+PICTURES_A_ROUND: Final = 10
 SMALL_BYTES: Final = 1_000_000
 """Weights of fewer bytes are kept beside their manifest."""
 
@@ -90,14 +91,15 @@ def minutes_left(training: Training) -> float:
 
 
 def file(entry: Entry, folder: Path, root: Path) -> None:
-    """Put a published run's manifest among those compared, with the network's time for a picture on one core.
+    """Put a published run's manifest among those compared, and time all of these anew, side by side.
 
     Raises:
         WeightsError: there is no manifest in `folder`, or its weights are others.
-        DataError: it is of another recipe, or of a part of the data only.
+        DataError: it is of another recipe, or of a part of the data only; or what it would lie beside is no manifest.
     """
     manifest = Manifest.read(folder / "manifest.json")
     weights = folder / "weights.safetensors"
+    load_network(manifest, weights)  # or says what is wrong with them
     training = manifest.document["training"]
     if training["recipe"] != entry.recipe:
         raise DataError(f"{folder} holds a run by {training['recipe']}; {entry.name} is trained by {entry.recipe}")
@@ -106,33 +108,38 @@ def file(entry: Entry, folder: Path, root: Path) -> None:
     variant = entry.variant
     if variant == START:
         variant = "from-imagenet" if training["start"] == "ImageNet" else "from-scratch"
-    more = {
-        "compared": {"title": entry.title, "variant": variant},
-        "speed": speed(load_network(manifest, weights)),
-    }
-    write_json(root / MANIFESTS / f"{entry.name}.json", manifest.document | more)
+    documents = comparison.read(root / MANIFESTS)
+    documents[entry.name] = manifest.document | {"compared": {"title": entry.title, "variant": variant}}
+    times = speeds([build(document["network"]) for document in documents.values()])
+    for (name, document), speed in zip(documents.items(), times, strict=True):
+        write_json(root / MANIFESTS / f"{name}.json", document | {"speed": speed})
     if weights.stat().st_size < SMALL_BYTES:
         shutil.copyfile(weights, root / MANIFESTS / f"{entry.name}.safetensors")
 
 
-def speed(network: Network, runs: int = SPEED_RUNS) -> dict[str, Any]:
-    """Time a network on the CPU, one picture at a time and one thread: the median in milliseconds.
+def speeds(networks: list[Network]) -> list[dict[str, Any]]:
+    """Time networks on the CPU, one picture at a time and one thread: the median of each in milliseconds.
 
-    It is the thread's processor time, so that other programs that run meanwhile count little.
+    It is the thread's processor time, so that other programs that run meanwhile count little, and they take turns, so
+    that what makes the machine slower for a while makes all of them slower.
     """
-    pixels = torch.zeros(1, 3, network.side, network.side, dtype=torch.uint8)
-    pixels = pixels.contiguous(memory_format=torch.channels_last)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    seconds = []
+    seconds: list[list[float]] = [[] for _ in networks]
     with torch.inference_mode():
-        for _ in range(runs):
-            began = time.thread_time()
-            network(pixels)
-            seconds.append(time.thread_time() - began)
+        for network in networks:
+            channels_last(network.eval())
+        for _ in range(ROUNDS):
+            for network, its_seconds in zip(networks, seconds, strict=True):
+                pixels = torch.zeros(1, 3, network.side, network.side, dtype=torch.uint8)
+                pixels = pixels.contiguous(memory_format=torch.channels_last)
+                for _ in range(PICTURES_A_ROUND):
+                    began = time.thread_time()
+                    network(pixels)
+                    its_seconds.append(time.thread_time() - began)
     torch.set_num_threads(threads)
-    hardware = f"one core of {processor()}, float32"
-    return {"milliseconds": round(1000 * median(seconds), 3), "runs": runs, "hardware": hardware}
+    more = {"runs": ROUNDS * PICTURES_A_ROUND, "hardware": f"one core of {processor()}, float32"}
+    return [{"milliseconds": round(1000 * median(each), 3)} | more for each in seconds]
 
 
 def plan(entries: list[Entry], data: Path, root: Path, console: Console) -> None:

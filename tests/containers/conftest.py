@@ -1,9 +1,10 @@
 """Images built from this tree, and what runs of them."""
 
+import contextlib
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,9 +85,16 @@ class Stack:
         eventually(self.is_ready, 60)
 
 
-def stack(project: str, *files: str) -> Stack:
+@contextlib.contextmanager
+def stack(project: str, *files: str, up: Sequence[str] = (), **environment: str) -> Iterator[Stack]:
+    """Bring a compose project up, with more arguments to `up` if need be, and take it down with what it has written."""
     ports = {name: str(port) for name, port in free_ports().items()}
-    return Stack(project, files, {"VERSION": TAG, **ports})
+    running = Stack(project, ("docker-compose.yml", *files), {"VERSION": TAG, **ports, **environment})
+    try:
+        running.up(*up)
+        yield running
+    finally:
+        running.compose("down", "--volumes", "--timeout", "30", check=False)
 
 
 @pytest.fixture(scope="session")
@@ -99,9 +107,5 @@ def images() -> None:
 
 @pytest.fixture(scope="module")
 def service(images: None) -> Iterator[Stack]:
-    running = stack("cifar10-test", "docker-compose.yml")
-    try:
-        running.up()
+    with stack("cifar10-test") as running:
         yield running
-    finally:
-        running.compose("down", "--volumes", "--timeout", "30", check=False)

@@ -19,13 +19,8 @@ TOKEN = "a-token-for-the-status-page"
 
 @pytest.fixture(scope="module")
 def service(images: None) -> Iterator[Stack]:
-    running = stack("cifar10-versions-test", "docker-compose.yml", "deploy/versions/compose.yml")
-    running.environment["GATEWAY_STATUS_TOKEN"] = TOKEN
-    try:
-        running.up()
+    with stack("cifar10-versions-test", "deploy/versions/compose.yml", GATEWAY_STATUS_TOKEN=TOKEN) as running:
         yield running
-    finally:
-        running.compose("down", "--volumes", "--timeout", "30", check=False)
 
 
 def operate(service: Stack, *arguments: str) -> dict[str, Any]:

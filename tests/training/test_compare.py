@@ -63,6 +63,18 @@ def test_training_leaves_a_manifest_that_says_everything(trained):
     assert document["speed"]["hardware"].startswith("one core of ")
 
 
+def test_filing_one_times_all_of_them_side_by_side(trained, tmp_path):
+    manifests = tmp_path / "training" / "manifests"
+    shutil.copytree(trained / "training" / "manifests", manifests)
+    first = json.loads((manifests / "first.json").read_text())
+    first["speed"] = {"milliseconds": 0.0, "runs": 1, "hardware": "a slide rule"}
+    (manifests / "first.json").write_text(json.dumps(first))
+    compare.file(SECOND, trained / "runs" / "compare" / "second", tmp_path)
+    one, other = (json.loads((manifests / f"{name}.json").read_text())["speed"] for name in ("first", "second"))
+    assert one["milliseconds"] > 0
+    assert (one["runs"], one["hardware"]) == (other["runs"], other["hardware"])
+
+
 def test_small_weights_lie_beside_their_manifest(trained):
     manifest = Manifest.read(trained / "training" / "manifests" / "first.json")
     assert load_network(manifest, trained / "training" / "manifests" / "first.safetensors").describe() == {

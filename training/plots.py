@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from matplotlib.transforms import Bbox
 from torch import Tensor
 
@@ -88,10 +88,12 @@ def curves(manifest: dict[str, Any], what: str) -> Figure:
         if None in values:
             continue
         scaled = [100 * value for value in values] if what == "accuracy" else values
-        axes.plot(epochs, scaled, color=colour, label=f"{names[split]}, last {scaled[-1]:.4g}", marker=".")
+        last = f"{scaled[-1]:.2f} %" if what == "accuracy" else f"{scaled[-1]:.3f}"
+        axes.plot(epochs, scaled, color=colour, label=f"{names[split]}, last {last}", marker=".")
     taken = manifest["training"].get("epoch", len(epochs))
     if taken < len(epochs):
         axes.axvline(taken, color="black", linewidth=0.8, linestyle="--", label=f"weights taken, epoch {taken}")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.set_ylabel("accuracy, %" if what == "accuracy" else "cross-entropy before calibration, nats")
     axes.set_title(f"{what.capitalize()} by epoch ({_caption(manifest)})", fontsize=10)

@@ -83,9 +83,10 @@ def section(rows: Sequence[Row], served_sha256: str) -> str:
     if not rows:
         return "No network has been trained for the comparison yet; `make compare ARGS=--train` does."
     lines = [
-        "| network | accuracy | macro F1 | parameters | million multiply-accumulates | ms a picture | training |",
+        "| network | accuracy | macro F1 | parameters | million multiply-accumulates | ms a picture | minutes of training |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
+    trained_on = sorted({row.trained_on for row in rows})
     for row in rows:
         served = " (served)" if row.sha256 == served_sha256 else ""
         statistics = f" + {row.running_statistics:,}" if row.running_statistics else ""
@@ -96,7 +97,7 @@ def section(rows: Sequence[Row], served_sha256: str) -> str:
             f"{row.parameters:,}{statistics}",
             f"{row.multiply_accumulates / 1e6:.0f}",
             f"{row.milliseconds:.2f}",
-            f"{row.minutes:,} minutes on {row.trained_on}",
+            f"{row.minutes:,}" + (f", {row.trained_on}" if len(trained_on) > 1 else ""),
         )
         lines.append(f"| {' | '.join(cells)} |")
     places = " or ".join(sorted({row.measured_on for row in rows}))
@@ -105,7 +106,7 @@ def section(rows: Sequence[Row], served_sha256: str) -> str:
         "Accuracy and F1 are of CIFAR-10's test pictures, one pass each; after + the running statistics of batch norm, "
         "which Keras counts too.",
         f"Milliseconds are processor time of the network alone, the median of pictures one at a time, the "
-        f"networks taking turns, on {places}.",
+        f"networks taking turns, on {places}. Minutes are the whole run's, on {' or '.join(trained_on)}.",
         "",
         "![Accuracy against milliseconds](plots/comparison.png)",
     ]

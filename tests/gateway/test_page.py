@@ -169,9 +169,17 @@ def test_the_model_page_lays_the_networks_side_by_side(client, networks):
     assert "Second <strong>(answers here)</strong>" in page
     assert "<td>95.12 %</td>" in page
     assert "<td>187,402</td><td>32</td><td>12.50</td>" in page
-    assert "26 minutes on a Y" in page
+    assert page.count("<td>26</td>") == 2
+    assert "minutes are of training, on a Y." in page
     assert 'aria-label="1: 95.12 %, 12.50 ms, 2: 80.00 %, 0.40 ms"' in page
     assert "First net, без dropout" in client.get("/model?language=uk", headers=HTML).text
+
+
+def test_networks_trained_on_different_machines_each_say_which(client, networks):
+    networks[1]["trained_on"] = "a Z"
+    page = client.get("/model?language=en", headers=HTML).text
+    assert "<td>26, a Y</td>" in page
+    assert "<td>26, a Z</td>" in page
 
 
 def test_the_numbers_of_networks_that_lie_together_cover_no_other(networks):

@@ -82,10 +82,8 @@ def section(rows: Sequence[Row], served_sha256: str) -> str:
     """Write the README's table and the plot's address, in Markdown."""
     if not rows:
         return "No network has been trained for the comparison yet; `make compare ARGS=--train` does."
-    lines = [
-        "| network | accuracy | macro F1 | parameters | million multiply-accumulates | ms a picture | minutes of training |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    columns = ("network", "accuracy", "macro F1", "parameters", "million multiply-accumulates", "ms", "minutes of training")
+    lines = [f"| {' | '.join(columns)} |", f"| {' | '.join('---' for _ in columns)} |"]
     trained_on = sorted({row.trained_on for row in rows})
     for row in rows:
         served = " (served)" if row.sha256 == served_sha256 else ""

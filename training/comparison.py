@@ -11,6 +11,10 @@ from training.lineup import words
 
 BEGIN: Final = "<!-- make compare writes from here -->"
 END: Final = "<!-- to here -->"
+COLUMNS: Final = (
+    *("network", "accuracy", "macro F1", "parameters", "million multiply-accumulates"),
+    *("ms a picture", "minutes of training"),
+)
 
 
 @dataclass(frozen=True)
@@ -82,8 +86,7 @@ def section(rows: Sequence[Row], served_sha256: str) -> str:
     """Write the README's table and the plot's address, in Markdown."""
     if not rows:
         return "No network has been trained for the comparison yet; `make compare ARGS=--train` does."
-    columns = ("network", "accuracy", "macro F1", "parameters", "million multiply-accumulates", "ms", "minutes of training")
-    lines = [f"| {' | '.join(columns)} |", f"| {' | '.join('---' for _ in columns)} |"]
+    lines = [f"| {' | '.join(COLUMNS)} |", f"|{' --- |' * len(COLUMNS)}"]
     trained_on = sorted({row.trained_on for row in rows})
     for row in rows:
         served = " (served)" if row.sha256 == served_sha256 else ""

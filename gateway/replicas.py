@@ -22,6 +22,8 @@ RESOLVE_SECONDS: Final = 2.0
 
 SHORTEST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 8.0
+MOST_DOUBLINGS: Final = 30
+"""In a long outage failures in a row go into the thousands, and 2 to that power into no float."""
 
 
 class NoReplicaError(Exception):
@@ -111,7 +113,7 @@ class Replicas:
     def failed(self, replica: Replica, reason: str) -> None:
         """Leave a replica out for a while."""
         with self._lock:
-            pause = min(SHORTEST_PAUSE_SECONDS * 2**replica.failures, LONGEST_PAUSE_SECONDS)
+            pause = pause_after(replica.failures, SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
             replica.failures += 1
             replica.out_until = time.monotonic() + pause
         structlog.get_logger().warning("replica_failed", url=replica.url, reason=reason, out_seconds=pause)
@@ -139,6 +141,11 @@ class Replicas:
                 self._resolved = time.monotonic()
         finally:
             self._resolving.release()
+
+
+def pause_after(failures: int, shortest: float, longest: float) -> float:
+    """Give the seconds to leave out what fails after so many failures in a row: each time twice as many."""
+    return min(shortest * 2.0 ** min(failures, MOST_DOUBLINGS), longest)
 
 
 def _resolved(address: str) -> list[tuple[str, str]]:

@@ -15,6 +15,8 @@ from typing import Final
 
 import structlog
 
+from gateway.replicas import pause_after
+
 LOOK_SECONDS: Final = 1.0
 """So often the file is looked at, at most."""
 SHORTEST_PAUSE_SECONDS: Final = 0.5
@@ -107,7 +109,7 @@ class Trials:
     def failed(self, trial: Trial) -> None:
         """Leave the candidate out for a while."""
         with self._lock:
-            pause = min(SHORTEST_PAUSE_SECONDS * 2**self._failures, LONGEST_PAUSE_SECONDS)
+            pause = pause_after(self._failures, SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
             self._failures += 1
             self._out_until = time.monotonic() + pause
         structlog.get_logger().warning("candidate_failed", version=trial.candidate, out_seconds=pause)

@@ -90,6 +90,13 @@ def test_when_all_fail_they_are_asked_all_the_same(app, both):
     assert classify(app).status_code == 200
 
 
+def test_an_outage_is_503_however_many_ask(make_app):
+    app = make_app(torchserve_url="http://127.0.0.1:9")
+    assert {classify(app).status_code for _ in range(600)} == {503}  # each has asked twice
+    [replica] = app.extensions["torchserve"].replicas.known()
+    assert replica.failures == 1200
+
+
 def test_a_lone_one_whose_queue_is_full_is_not_asked_again(make_app, both):
     app = make_app(torchserve_url=f"http://127.0.0.1:{both[0].server_port}")
     both[0].script = [503]

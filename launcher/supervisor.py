@@ -10,6 +10,7 @@ LONGEST_PAUSE_SECONDS: Final = 30.0
 STEADY_SECONDS: Final = 60.0
 """A part that has run for so long is no longer taken to be failing."""
 _STOP_SECONDS: Final = 20.0
+_MOST_DOUBLINGS: Final = 30
 
 
 class Part:
@@ -36,15 +37,25 @@ class Part:
             if now - self.started > STEADY_SECONDS:
                 self._failures = 0
         elif self._start_at is None:
-            pause = min(2.0**self._failures - 1, LONGEST_PAUSE_SECONDS)  # at once for the first time
-            self._failures += 1
-            self._start_at = now + pause
+            pause = self._pause(now)
             self._say(f"{self.name} ended with exit code {self.exit_code}; starting it again in {pause:g} seconds")
             self.child.stop(0)  # what it had started itself
         elif now >= self._start_at:
-            self._start_at = None
-            self.started = now
-            self.child = self._start()
+            try:
+                self.child = self._start()
+            except OSError as error:  # the machine has no memory or no process left just now
+                pause = self._pause(now)
+                self._say(f"{self.name} could not be started ({error.strerror}); trying again in {pause:g} seconds")
+            else:
+                self._start_at = None
+                self.started = now
+
+    def _pause(self, now: float) -> float:
+        """Put off the next start; give the seconds, none for the first time."""
+        pause = min(2.0 ** min(self._failures, _MOST_DOUBLINGS) - 1, LONGEST_PAUSE_SECONDS)
+        self._failures += 1
+        self._start_at = now + pause
+        return pause
 
     def stop(self) -> None:
         """Stop it for good."""

@@ -1,5 +1,6 @@
 """Starting again what ends, on real processes that do nothing."""
 
+import errno
 import os
 import sys
 
@@ -58,6 +59,41 @@ def test_what_keeps_ending_is_started_again_after_longer_and_longer_pauses(make_
     assert pauses == [0, 1, 3, 7, 15, 30, 30, 30]
     assert all("exit code 3" in said for said in says)
     assert len(started) == 9
+
+
+def test_one_that_fails_all_night_is_still_started_again(make_part, says, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("launcher.supervisor.time.monotonic", lambda: now[0])
+    part, started = make_part("pass")
+    part._failures = 5000
+    part.child.process.wait(30)
+    part.revive()
+    now[0] += supervisor.LONGEST_PAUSE_SECONDS
+    part.revive()
+    assert len(started) == 2
+    assert "in 30 seconds" in says[-1]
+
+
+def test_one_that_cannot_be_started_just_now_is_tried_again(make_part, says, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("launcher.supervisor.time.monotonic", lambda: now[0])
+    part, started = make_part("pass")
+    start = part._start
+
+    def cannot():
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    part._start = cannot
+    part.child.process.wait(30)
+    part.revive()
+    part.revive()
+    assert says[-1] == "it could not be started (Resource temporarily unavailable); trying again in 1 seconds"
+    part._start = start
+    part.revive()
+    assert len(started) == 1
+    now[0] += 1
+    part.revive()
+    assert len(started) == 2
 
 
 def test_one_that_ran_steadily_is_started_again_at_once(make_part, says, monkeypatch):

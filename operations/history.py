@@ -6,6 +6,7 @@ the model store, beside the archives it speaks of.
 
 import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -50,10 +51,28 @@ class History:
             )
         return defaults[-2].version
 
-    def write(self, defaults: list[Default]) -> None:
-        """Record the defaults, whole or not at all."""
+    @contextlib.contextmanager
+    def recording(self, defaults: list[Default]) -> Iterator[None]:
+        """Record the defaults as soon as what is done meanwhile has succeeded: whole or not at all.
+
+        Raises:
+            Refused: nothing can be written there, which is found out before anything is done.
+        """
         new = self.path.with_suffix(".new")
-        new.write_text(json.dumps({"defaults": [asdict(default) for default in defaults]}, indent=2) + "\n")
+        try:
+            new.write_text(json.dumps({"defaults": [asdict(default) for default in defaults]}, indent=2) + "\n")
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                new.unlink(missing_ok=True)
+            raise Refused(
+                f"{new} cannot be written ({error.strerror}), so the next start would not know of it: make room, or "
+                "run this as the user that runs TorchServe"
+            ) from error
+        try:
+            yield
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise
         new.replace(self.path)
 
     def to_start_with(self, packed: str) -> list[str]:

@@ -101,9 +101,8 @@ class Versions:
         """
         new, old = self._candidate(name), self.torchserve.default()
         if not self.dry_run:
-            defaults = self.history.defaults(_record(old))
-            self._switch(name)
-            self.history.write([*defaults, _record(new)])
+            with self.history.recording([*self.history.defaults(_record(old)), _record(new)]):
+                self._switch(name)
         return old.name
 
     def rollback(self) -> tuple[str, str]:
@@ -119,8 +118,8 @@ class Versions:
         if not golden.passed:
             raise Refused(f"version {name} does not answer as it should ({golden.finding}); promote names another")
         if not self.dry_run:
-            self._switch(name)
-            self.history.write(self.history.defaults(_record(current))[:-1])
+            with self.history.recording(self.history.defaults(_record(current))[:-1]):
+                self._switch(name)
         return current.name, name
 
     def try_out(self, name: str, kind: Kind, share: float) -> Trial:

@@ -61,7 +61,8 @@ def test_a_version_that_is_still_asked_is_not_removed(operate, operated, load, t
 def test_a_restart_serves_what_was_promoted_and_can_still_be_rolled_back(archives, tmp_path):
     for version, name in ((SERVED, "cifar10.mar"), (BETTER, f"cifar10-{BETTER}.mar")):
         copy_archive(archives[version], tmp_path / name)
-    History(tmp_path).write([Default(SERVED, "cifar10.mar"), Default(BETTER, f"cifar10-{BETTER}.mar")])
+    with History(tmp_path).recording([Default(SERVED, "cifar10.mar"), Default(BETTER, f"cifar10-{BETTER}.mar")]):
+        pass
     with Service(tmp_path / "log", TS_MODEL_STORE=str(tmp_path)) as service:
         ready = requests.get(f"{service.gateway}/readyz", timeout=60).json()
         assert ready["version"] == BETTER

@@ -13,6 +13,7 @@ import requests
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from rich.text import Text
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 SUFFIXES: Final = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif"}
@@ -49,15 +50,15 @@ def classify(url: str, file: Path, top_k: int) -> dict[str, Any]:
             response = requests.post(
                 f"{url}/api/v1/classify", params={"top_k": top_k}, files={"image": picture}, timeout=TIMEOUT_SECONDS
             )
-        answer = response.json()
     except OSError as error:  # requests' errors of connection are OSErrors as well
         return _failed(file, "Not sent", f"{type(error).__name__}: {error}")
-    except ValueError:
+    try:
+        answer = response.json()
+        if response.ok:
+            return dict(answer["results"][0]) | {"filename": str(file)}
+        return {"filename": str(file), "error": answer | {name: str(answer[name]) for name in ("title", "detail")}}
+    except (ValueError, LookupError, TypeError):
         return _failed(file, "No answer", f"{url} answered {response.status_code}, not as the gateway does.")
-    if not response.ok:
-        return {"filename": str(file), "error": answer}
-    result: dict[str, Any] = answer["results"][0]
-    return result | {"filename": str(file)}
 
 
 def _failed(file: Path, title: str, detail: str) -> dict[str, Any]:
@@ -78,12 +79,13 @@ def show_table(results: list[dict[str, Any]], console: Console) -> None:
     """Print the results for a person."""
     table = Table("file", "class", "sure", "one of the ten")
     for result in results:
+        name = Text(result["filename"])  # as it is: square brackets would be taken for markup
         if error := result.get("error"):
-            table.add_row(result["filename"], f"[red]{error['title']}[/]", "", error["detail"])
+            table.add_row(name, Text(error["title"], "red"), "", Text(error["detail"]))
         else:
-            in_scope = "yes" if result["in_scope"] else "[yellow]probably not[/]"
+            in_scope = Text("yes") if result["in_scope"] else Text("probably not", "yellow")
             score = "> 99.9%" if result["score"] >= 0.9995 else f"{result['score']:.1%}"
-            table.add_row(result["filename"], result["label"], score, in_scope)
+            table.add_row(name, result["label"], score, in_scope)
     console.print(table)
 
 

@@ -5,6 +5,8 @@ import io
 import json
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -33,6 +35,15 @@ def run(service, folder):
     return run
 
 
+@pytest.fixture
+def website():
+    """A web server that answers with a page of its own, and an error."""
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 def test_a_folders_pictures_become_a_table(run):
     done = run(".")
     assert done.returncode == 0, done.stderr
@@ -52,6 +63,23 @@ def test_one_bad_file_is_said_and_the_exit_code_is_1(run):
     good, bad = csv.DictReader(io.StringIO(done.stdout))
     assert (good["label"], good["error"]) == ("cat", "")
     assert "Send a JPEG" in bad["error"]
+
+
+def test_names_are_shown_as_they_are(run, folder):
+    for name in ("mine [final].png", "[red]not.jpg"):
+        (folder / "deep" / name).write_bytes(pictures.PHOTO_PATH.read_bytes())
+    done = run("deep")
+    assert done.returncode == 0, done.stderr
+    assert "mine [final].png" in done.stdout
+    assert "[red]not.jpg" in done.stdout
+
+
+def test_what_is_no_gateway_is_said(run, service, website):
+    for url in (service.inference, website):
+        done = run("one.png", url=url)
+        assert done.returncode == 1
+        assert "not as the gateway does" in done.stdout
+        assert "Traceback" not in done.stderr
 
 
 def test_a_gateway_that_is_not_there_is_said(run):

@@ -137,6 +137,7 @@ export class Card {
     const shown = why.getAttribute("aria-pressed") === "true";
     if (!shown && !this.explanation) {
       why.disabled = true;
+      this.find(".problem").hidden = true; // of an earlier try
       try {
         this.explanation = (await this.send("explain")).results[0].explanation;
       } catch (problem) {

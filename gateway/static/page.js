@@ -132,8 +132,15 @@ document.addEventListener("paste", (event) => add(event.clipboardData.files));
 
 for (const button of document.querySelectorAll(".sample")) {
   button.addEventListener("click", async () => {
-    const picture = await (await fetch(button.dataset.sample)).blob();
-    add([new File([picture], button.dataset.name, { type: picture.type })]);
+    try {
+      const answer = await fetch(button.dataset.sample);
+      if (!answer.ok) throw new Error(answer.statusText);
+      const picture = await answer.blob();
+      add([new File([picture], button.dataset.name, { type: picture.type })]);
+    } catch {
+      $("status").classList.remove("unseen");
+      $("status").textContent = `${words.unreachableTitle}. ${words.unreachable}`;
+    }
   });
 }
 

@@ -116,6 +116,13 @@ def test_samples_can_be_tried(page):
     screenshot(page, "samples")
 
 
+def test_a_sample_that_cannot_be_had_is_said(page):
+    page.route("**/samples/*", lambda route: route.abort())
+    page.locator(".sample").first.click()
+    expect(page.get_by_role("status")).to_contain_text("cannot be reached")
+    accept_failed_requests(page)
+
+
 def test_a_phones_camera_is_a_way_in(open_page):
     page = open_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     expect(page.get_by_text("Take a photo")).to_be_visible()
@@ -193,6 +200,19 @@ def test_why_draws_the_explanation_over_the_picture(page):
     screenshot(page, "why")
     page.get_by_role("button", name="Why?").click()
     expect(overlay).to_be_hidden()
+
+
+def test_an_explanation_that_failed_can_be_asked_for_again(page):
+    classify(page)
+    page.route("**/api/v1/explain", lambda route: route.abort(), times=1)
+    why = page.get_by_role("button", name="Why?")
+    why.click()
+    problem = page.get_by_role("alert").filter(visible=True)
+    expect(problem).to_contain_text("cannot be reached")
+    why.click()
+    expect(page.locator(".overlay")).to_be_visible()
+    expect(problem).to_have_count(0)
+    accept_failed_requests(page)
 
 
 def ten_files():

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import signal
 import statistics
 from collections import defaultdict
 from dataclasses import dataclass
@@ -67,7 +68,9 @@ def read_options(description: str | None, results: Path) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement (default: 4)")
     parser.add_argument("--output", type=Path, default=results, help="where the results go (default: %(default)s)")
     parser.add_argument("--report", action="store_true", help="only remake table and plot from the results")
-    return parser.parse_args()
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started ends
+    return options
 
 
 def _plain(value: float) -> float | None:

@@ -19,6 +19,9 @@ PICTURES_TOGETHER: Final = 8
 LARGEST_BYTES: Final = 1 << 18
 """A larger picture goes alone: to decode it takes far longer than to ask, and others would wait for it."""
 
+STUCK_SECONDS: Final = 0.5
+"""A request that has had no answer for so long takes nobody's place any more: its worker may hang."""
+
 Outcome = Prediction | Problem
 
 
@@ -42,7 +45,7 @@ class Batcher:
         self.torchserve = torchserve
         self._lock = threading.Lock()
         self._waiting: deque[_Waiting] = deque()
-        self._under_way = 0
+        self._under_way: dict[_Waiting, float] = {}  # who asks, and since when
         # All of a group make no larger request than one picture may.
         self._largest_bytes = min(LARGEST_BYTES, torchserve.settings.max_image_bytes // PICTURES_TOGETHER)
 
@@ -57,19 +60,35 @@ class Batcher:
 
     def _ask_in_turn(self, mine: _Waiting) -> Outcome:
         with self._lock:
-            if self._under_way < self._most_under_way() or len(mine.image) > self._largest_bytes:
-                self._under_way += 1
-                mine.group = [mine]
+            if len(mine.image) > self._largest_bytes:
+                self._lead([mine])
             else:
                 self._waiting.append(mine)
-        if not mine.group:
-            mine.woken.wait(max(mine.until - time.monotonic(), 0))
+                self._let_next_ask()
+        while not mine.group:
+            mine.woken.wait(min(max(mine.until - time.monotonic(), 0), STUCK_SECONDS))
             with self._lock:
-                if not mine.group:
+                self._let_next_ask()  # there may be room only because somebody hangs, of which nobody tells
+                if mine.outcome or (not mine.group and time.monotonic() >= mine.until):
                     if mine in self._waiting:
                         self._waiting.remove(mine)
                     return mine.outcome or ModelTimeout(self.torchserve.settings.answer_timeout_seconds)
         return self._ask_for_group(mine)
+
+    def _let_next_ask(self) -> None:
+        """Let the thread that has waited longest ask, for those behind it as well, if one more may be under way."""
+        now = time.monotonic()
+        under_way = sum(now - began < STUCK_SECONDS for began in self._under_way.values())
+        if self._waiting and under_way < self._most_under_way():
+            together = min(PICTURES_TOGETHER, len(self._waiting))
+            self._lead([self._waiting.popleft() for _ in range(together)])
+
+    def _lead(self, group: list[_Waiting]) -> None:
+        """Have the first of a group ask for all of it."""
+        first = group[0]
+        self._under_way[first] = time.monotonic()
+        first.group = group
+        first.woken.set()
 
     def _most_under_way(self) -> int:
         return self.torchserve.settings.batches * max(1, len(self.torchserve.replicas))
@@ -84,18 +103,9 @@ class Batcher:
                 for each, outcome in zip(mine.group, outcomes, strict=True):
                     each.outcome = outcome
                     each.woken.set()
-                self._hand_over()
+                del self._under_way[mine]
+                self._let_next_ask()
         return outcomes[0]
-
-    def _hand_over(self) -> None:
-        """Let the next thread ask, for those that wait behind it as well."""
-        if not self._waiting or self._under_way > self._most_under_way():
-            self._under_way -= 1
-            return
-        together = min(PICTURES_TOGETHER, len(self._waiting))
-        group = [self._waiting.popleft() for _ in range(together)]
-        group[0].group = group
-        group[0].woken.set()
 
     def _outcomes(self, group: list[_Waiting]) -> list[Outcome]:
         first, asked = group[0], time.monotonic()

@@ -42,8 +42,10 @@ REQUESTS_HELD: Final = 2
 
 BURST_SECONDS: Final = 2.0
 BURST: Final = 3
-"""For `BURST_SECONDS` after there was last a free thread, so many times more requests may wait: a burst, or a worker
-that is being replaced, passes; in a crowd that stays, everyone would wait long."""
+"""For `BURST_SECONDS` after all threads were taken, so many times more requests may wait: a burst, or a worker that is
+being replaced, passes; in a crowd that stays, everyone would wait long."""
+REST_SECONDS: Final = 1.0
+"""For so long a thread must have been free before a burst is taken for a new one: a crowd has gaps."""
 
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*(?=\r\n)", re.IGNORECASE)
 _CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
@@ -245,7 +247,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.surplus: dict[TConn, bytes] = {}  # what came after a request: the next one
         self.held_bytes = 0
         self.posts = 0  # that threads have, or that wait for one
-        self.had_room = time.monotonic()
+        self.full_since = float("-inf")  # when all threads came to be taken, after a rest
+        self.free_since = float("-inf")  # when one of them was free again
         self.swept = 0.0
         self.others = ThreadPoolExecutor(self.threads)
         wsgi.Response = WholeResponse
@@ -350,7 +353,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             unreader.received = memoryview(incoming.data)[: incoming.whole_bytes]
             if len(incoming.data) > incoming.whole_bytes:
                 self.surplus[conn] = bytes(incoming.data[incoming.whole_bytes :])
-        self.posts += is_post
+        if is_post:
+            self._count_posts(1)
         done = self._done_post if is_post else self._done
         (self.tpool if is_post else self.others).submit(self.handle, conn).add_done_callback(partial(done, conn))
 
@@ -361,15 +365,20 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.method_queue.defer(self.finish_request, conn, answered)
 
     def _finish_post(self, conn: TConn, answered: "Future[Any]") -> None:
-        self.posts -= 1
+        self._count_posts(-1)
         self.finish_request(conn, answered)
+
+    def _count_posts(self, change: int) -> None:
+        self.posts += change
+        now = time.monotonic()
+        if change > 0 and self.posts == self.threads and now - self.free_since >= REST_SECONDS:
+            self.full_since = now
+        elif change < 0 and self.posts == self.threads - 1:
+            self.free_since = now
 
     def _is_crowded(self) -> bool:
         """Whether one more would wait too long."""
-        now = time.monotonic()
-        if self.posts < self.threads:
-            self.had_room = now
-        is_burst = now - self.had_room < BURST_SECONDS
+        is_burst = time.monotonic() - self.full_since < BURST_SECONDS
         return self.posts >= self.threads + self.most_waiting * (BURST if is_burst else 1)
 
     def handle_request(self, req: Any, conn: TConn) -> Any:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def main() -> None:
     for each in (chaos, soak):
         each.add_argument("--results", type=Path, default=RESULTS, help="where figures are kept; the report is beside")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started ends
     console = Console()
     results: dict[str, Any] = json.loads(arguments.results.read_text()) if arguments.results.exists() else {}
     if arguments.command == "chaos":

@@ -71,7 +71,8 @@ def _overload(part: dict[str, Any]) -> list[str]:
     return [
         "## More than can be answered",
         "",
-        f"At most {calm['rate']:g} requests a second are answered, at 16 connections, with p99 {calm['p99_ms']:g} ms.",
+        f"At most {calm['rate']:g} requests a second are answered, at {calm['connections']} connections, with p99 "
+        f"{calm['p99_ms']:g} ms.",
         f"{part['times']:g} times as many wanted for {part['seconds']:g} s, {part['sent_rate']:g} a second sent:",
         f"{_outcomes(part)}. Answered: {100 * part['goodput_share']:.1f} % of the most; p99 {part['p99_ms']:g} ms,",
         f"{part['p99_times_calm']:g} times the calm one; a refusal cost {part['refusal_cpu_ms']:g} ms of the gateway's",
@@ -96,8 +97,8 @@ def _soak(part: dict[str, Any]) -> list[str]:
     lines = [
         "## Very many requests",
         "",
-        f"{part['requests']:,} requests over 16 connections, {part['errors']} errors. What all processes of the",
-        "service hold together (memory: proportional set size; files: in their temporary folder):",
+        f"{part['requests']:,} requests over {part['connections']} connections, {part['errors']} errors. What all",
+        "processes of the service hold together (memory: proportional set size; files: in their temporary folder):",
         "",
         "| requests | memory | threads | descriptors | sockets | files |",
         "| --- | --- | --- | --- | --- | --- |",

@@ -14,13 +14,14 @@ import psutil
 
 from benchmarks.load import Request, closed_loop, open_loop
 from benchmarks.systems import Processes
+from gateway.settings import Settings
 from resilience.stage import Readiness, Stage
 from resilience.traffic import ANSWERED, PICTURE, REFUSED, Tally, Traffic, now
 
 BEFORE_SECONDS: Final = 3.0
 """Undisturbed traffic before a fault."""
-BUSY: Final = 16
-"""Connections that keep everything busy."""
+BUSY: Final = Settings().threads
+"""Connections that keep everything busy: each of the gateway's threads has a request."""
 
 Row = dict[str, Any]
 
@@ -159,6 +160,7 @@ def capacity(stage: Stage, seconds: float) -> Row:
     measured = closed_loop(request, BUSY, seconds)
     spent = gateway.cpu_seconds() - before
     return {
+        "connections": BUSY,
         "rate": round(measured.rate, 1),
         "p99_ms": round(measured.percentile(0.99), 1),
         "gateway_cpu_ms": round(1000 * spent / len(measured.latencies), 3),
@@ -259,7 +261,7 @@ def soak(stage: Stage, requests: int, steps: int, say: Callable[[str], None]) ->
         stage.processes.wait_until_idle()
         uses.append(_use(stage, done, now() - began))
         say(f"{done:,} of {requests:,} requests: {uses[-1]}")
-    return {"requests": done, "errors": tally["errors"], "uses": [asdict(use) for use in uses]}
+    return {"requests": done, "connections": BUSY, "errors": tally["errors"], "uses": [asdict(use) for use in uses]}
 
 
 def _use(stage: Stage, requests: int, seconds: float) -> Use:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from gateway import batching
 from gateway.batching import LARGEST_BYTES, PICTURES_TOGETHER, Batcher
 from gateway.problems import Problem
 from gateway.settings import Settings
@@ -13,6 +14,12 @@ from gateway.torchserve import ModelTimeout, ModelUnavailable, Prediction, Torch
 from tests.service import eventually
 
 BATCHES = 3
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """Nothing counts as stuck however slow this machine is."""
+    monkeypatch.setattr(batching, "STUCK_SECONDS", 60.0)
 
 
 @pytest.fixture
@@ -149,7 +156,7 @@ def test_all_of_a_group_that_gets_no_answer_hear_of_it_and_the_next_is_answered(
     torchserve.open.set()
     assert all(isinstance(each.result(), ModelUnavailable) for each in asked)
     assert isinstance(ask().result(), Prediction)
-    assert batcher._under_way == 0
+    assert not batcher._under_way
 
 
 def test_nobody_waits_for_ever_when_something_unforeseen_happens(batcher, ask, occupy, torchserve, monkeypatch):
@@ -162,6 +169,27 @@ def test_nobody_waits_for_ever_when_something_unforeseen_happens(batcher, ask, o
         asked[0].result()
     assert all(isinstance(each.result(), ModelUnavailable) for each in asked[1:])
     assert isinstance(ask().result(), Prediction)
+
+
+def test_a_worker_that_hangs_holds_up_nobody_else(batcher, ask, monkeypatch):
+    monkeypatch.setattr(batching, "STUCK_SECONDS", 0.2)
+    released, predict = threading.Event(), batcher.torchserve.predict
+
+    def predict_or_hang(image, *arguments, **options):
+        if image == b"first":
+            released.wait(10)
+        return predict(image, *arguments, **options)
+
+    monkeypatch.setattr(batcher.torchserve, "predict", predict_or_hang)
+    first = [ask(b"first") for _ in range(BATCHES)]
+    eventually(lambda: len(batcher._under_way) == BATCHES, 5)
+    asked = [ask() for _ in range(20)]
+    assert all(isinstance(each.result(5), Prediction) for each in asked)
+    assert isinstance(ask().result(0.15), Prediction)  # who comes now does not even wait for that
+    assert not any(each.done() for each in first)
+    released.set()
+    assert all(isinstance(each.result(), Prediction) for each in first)
+    assert not batcher._under_way
 
 
 def test_a_crowd_of_any_size_is_answered_each_its_own(torchserve, batcher, ask):
@@ -179,4 +207,4 @@ def test_a_crowd_of_any_size_is_answered_each_its_own(torchserve, batcher, ask):
     asked = [request_id for _, ids, _ in torchserve.seen for request_id in ids.split(",")]
     assert sorted(asked) == sorted(f"{number}-{turn}" for number in range(32) for turn in range(20))
     assert len(torchserve.seen) < 32 * 20
-    assert batcher._under_way == 0
+    assert not batcher._under_way

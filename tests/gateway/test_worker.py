@@ -99,13 +99,17 @@ def answer(connection):
 
 def fill(gateway, torchserve, count):
     """So many requests that are not answered until `torchserve.open` is set, on connections of their own."""
-    torchserve.open.clear()
     connections = [gateway.connect() for _ in range(count)]
+    send(gateway, torchserve, connections)
+    return connections
+
+
+def send(gateway, torchserve, connections):
+    torchserve.open.clear()
     for connection in connections:
         connection.sendall(post())
-    in_progress = f"gateway_posts_in_progress {count}.0"
+    in_progress = f"gateway_posts_in_progress {len(connections)}.0"
     eventually(lambda: in_progress in requests.get(f"{gateway.url}/metrics", timeout=5).text, 10)
-    return connections
 
 
 @pytest.mark.parametrize(
@@ -245,6 +249,18 @@ def test_a_crowd_that_stays_is_turned_away_at_once_and_the_rest_is_answered(gate
 
 def test_a_burst_is_answered(gateway, torchserve):
     connections = fill(gateway, torchserve, THREADS + 3 * WAITING)
+    torchserve.open.set()
+    assert [answer(connection)[0] for connection in connections] == [200] * len(connections)
+
+
+def test_a_crowd_that_comes_back_at_once_is_no_new_burst(gateway, torchserve):
+    connections = fill(gateway, torchserve, THREADS + WAITING)
+    time.sleep(2.5)
+    torchserve.open.set()
+    assert [answer(connection)[0] for connection in connections] == [200] * len(connections)
+    requests.get(f"{gateway.url}/metrics", timeout=5)  # asks for the model's figures once, before nothing is answered
+    send(gateway, torchserve, connections)
+    assert gateway.classify().status_code == 503
     torchserve.open.set()
     assert [answer(connection)[0] for connection in connections] == [200] * len(connections)
 

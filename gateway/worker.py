@@ -40,8 +40,8 @@ SLOWEST_BYTES_PER_SECOND: Final = 16_384
 REQUESTS_HELD: Final = 2
 """So many of the largest requests may be in memory at once, or many more of the usual size."""
 
-BURST_SECONDS: Final = 2.0
-BURST: Final = 3
+BURST_SECONDS: Final = 3.0
+BURST: Final = 6
 """For `BURST_SECONDS` after all threads were taken, so many times more requests may wait: a burst, or a worker that is
 being replaced, passes; in a crowd that stays, everyone would wait long."""
 REST_SECONDS: Final = 1.0

@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from gateway.problems import KINDS
+from gateway.worker import BURST, BURST_SECONDS
 from tests.service import ROOT, eventually
 
 RECEIVE_SECONDS = 1.0
@@ -221,7 +222,7 @@ def test_a_head_request_and_a_picture_of_the_page_are_whole(gateway):
 
 def test_a_crowd_that_stays_is_turned_away_at_once_and_the_rest_is_answered(gateway, torchserve):
     connections = fill(gateway, torchserve, THREADS + WAITING)
-    time.sleep(2.5)  # longer than what passes for a burst
+    time.sleep(BURST_SECONDS + 0.5)
     began = time.monotonic()
     response = gateway.classify(headers={"X-Request-ID": "one-too-many"})
     assert time.monotonic() - began < 0.5
@@ -248,14 +249,14 @@ def test_a_crowd_that_stays_is_turned_away_at_once_and_the_rest_is_answered(gate
 
 
 def test_a_burst_is_answered(gateway, torchserve):
-    connections = fill(gateway, torchserve, THREADS + 3 * WAITING)
+    connections = fill(gateway, torchserve, THREADS + BURST * WAITING)
     torchserve.open.set()
     assert [answer(connection)[0] for connection in connections] == [200] * len(connections)
 
 
 def test_a_crowd_that_comes_back_at_once_is_no_new_burst(gateway, torchserve):
     connections = fill(gateway, torchserve, THREADS + WAITING)
-    time.sleep(2.5)
+    time.sleep(BURST_SECONDS + 0.5)
     torchserve.open.set()
     assert [answer(connection)[0] for connection in connections] == [200] * len(connections)
     requests.get(f"{gateway.url}/metrics", timeout=5)  # asks for the model's figures once, before nothing is answered
@@ -267,7 +268,7 @@ def test_a_crowd_that_comes_back_at_once_is_no_new_burst(gateway, torchserve):
 
 def test_a_person_is_turned_away_in_words_of_their_language(gateway, torchserve):
     fill(gateway, torchserve, THREADS + WAITING)
-    time.sleep(2.5)
+    time.sleep(BURST_SECONDS + 0.5)
     form = {"image": ("picture.jpg", PICTURE)}
     headers = {"Accept": "text/html", "Accept-Language": "uk-UA,uk;q=0.9"}
     response = requests.post(gateway.url, files=form, headers=headers, timeout=5)
@@ -279,7 +280,7 @@ def test_a_person_is_turned_away_in_words_of_their_language(gateway, torchserve)
 
 def test_a_connection_refused_once_is_answered_later(gateway, torchserve):
     fill(gateway, torchserve, THREADS + WAITING)
-    time.sleep(2.5)
+    time.sleep(BURST_SECONDS + 0.5)
     with gateway.connect() as connection:
         connection.sendall(post() + post())
         assert [answer(connection)[0] for _ in range(2)] == [503, 503]
@@ -332,7 +333,7 @@ def test_a_form_needs_no_disk(make_app):
 def test_who_waited_for_a_thread_is_answered_in_time_as_well(start, torchserve):
     gateway = start(GATEWAY_ANSWER_TIMEOUT_SECONDS="2")
     began = time.monotonic()
-    connections = fill(gateway, torchserve, THREADS + 3 * WAITING)
+    connections = fill(gateway, torchserve, THREADS + BURST * WAITING)
     assert {answer(connection)[0] for connection in connections} == {504}
     assert time.monotonic() - began < 3
 

@@ -77,9 +77,11 @@ class Batcher:
 
     def _let_next_ask(self) -> None:
         """Let the thread that has waited longest ask, for those behind it as well, if one more may be under way."""
+        if not self._waiting:
+            return
         now = time.monotonic()
         under_way = sum(now - began < STUCK_SECONDS for began in self._under_way.values())
-        if self._waiting and under_way < self._most_under_way():
+        if under_way < self._most_under_way():
             together = min(PICTURES_TOGETHER, len(self._waiting))
             self._lead([self._waiting.popleft() for _ in range(together)])
 

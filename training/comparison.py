@@ -106,7 +106,7 @@ def section(rows: Sequence[Row], served_sha256: str) -> str:
         "",
         "Accuracy and F1 are of CIFAR-10's test pictures, one pass each; after + the running statistics of batch norm, "
         "which Keras counts too.",
-        f"Milliseconds are processor time of the network alone, the median of pictures one at a time, the "
+        "Milliseconds are processor time of the network alone, the median of pictures one at a time, the "
         f"networks taking turns, on {places}. Minutes are the whole run's, on {' or '.join(trained_on)}.",
         "",
         "![Accuracy against milliseconds](plots/comparison.png)",

@@ -100,6 +100,30 @@ class Processes:
                     os.sched_setaffinity(thread.id, cores)
 
 
+@contextlib.contextmanager
+def load_apart(processes: Processes) -> Iterator[None]:
+    """Give the load, which this thread sends, the last core to itself and the processes the others.
+
+    Whatever the load leaves of its core is burnt at the lowest priority: cores often share hardware, and what is
+    measured would be faster while the load is light. With one core there is nothing to part.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) == 1:
+        yield
+        return
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as burner:
+        try:
+            os.sched_setscheduler(burner.pid, os.SCHED_IDLE, os.sched_param(0))
+            os.sched_setaffinity(burner.pid, cores[-1:])
+            os.sched_setaffinity(0, cores[-1:])
+            processes.pin(cores[:-1])
+            yield
+        finally:
+            burner.kill()
+            os.sched_setaffinity(0, cores)
+            processes.pin(cores)
+
+
 @dataclass
 class Watch:
     """Samples the memory of processes while something runs; `told` is given each sample, seconds and bytes."""

@@ -23,9 +23,10 @@ from gunicorn import util
 from gunicorn.http import wsgi
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn, ThreadWorker
+from prometheus_client import Counter
 
 from gateway.deadline import RECEIVED
-from gateway.problems import FOR_PROGRAMS, Problem, respond
+from gateway.problems import FOR_PROGRAMS, KINDS, Problem, respond
 from gateway.request_log import REQUEST_ID
 from gateway.security import set_headers
 from gateway.settings import Settings
@@ -172,6 +173,8 @@ class Refusals:
     def __init__(self, app: Flask) -> None:
         self._app = app
         self._made: dict[tuple[str, str, bool], tuple[str, str]] = {}
+        self._requests: dict[tuple[str, str], Counter] = {}
+        self._dated = 0, ""
         self.counts: dict[str, int] = {}
         self._reported = 0.0
 
@@ -190,13 +193,18 @@ class Refusals:
             request_id = uuid4().hex
         self._count(kind, path)
         content = body.replace(_ID_PLACE, request_id).encode()
-        headers = {
-            "Date": util.http_date(),
-            "X-Request-ID": request_id,
-            "Content-Length": str(len(content)),
-            "Connection": "keep-alive" if keep else "close",
-        }
-        return (start + "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n").encode() + content
+        head_end = (
+            f"Date: {self._date()}\r\nX-Request-ID: {request_id}\r\nContent-Length: {len(content)}\r\n"
+            f"Connection: {'keep-alive' if keep else 'close'}\r\n\r\n"
+        )
+        return (start + head_end).encode() + content
+
+    def _date(self) -> str:
+        """Give the time as HTTP writes it; it is worth making once a second."""
+        second = int(time.time())
+        if second != self._dated[0]:
+            self._dated = second, util.http_date()
+        return self._dated[1]
 
     def _make(self, kind: str, place: str, in_ukrainian: bool) -> tuple[str, str]:
         headers = {"Accept-Language": "uk" if in_ukrainian else "en"}
@@ -211,8 +219,11 @@ class Refusals:
 
     def _count(self, kind: str, path: str) -> None:
         metrics = self._app.extensions["metrics"]
-        status = Problem(kind).status
-        metrics.requests.labels("POST", path if path in _ROUTES else "none", str(status)).inc()
+        status = KINDS[kind].status
+        route = path if path in _ROUTES else "none"
+        if (route, kind) not in self._requests:
+            self._requests[route, kind] = metrics.requests.labels("POST", route, str(status))
+        self._requests[route, kind].inc()
         metrics.count_problem(kind)
         metrics.recent.count_request(status, 0.0)
         metrics.recent.count_problem(kind)
@@ -310,6 +321,38 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.poller.unregister(sock)
             self._admit(conn, incoming)
 
+    def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
+        """Receive the next request of a kept connection, or refuse it without more ado."""
+        if not (self._is_crowded() and self._refuse_in_place(conn, client)):
+            super().on_client_socket_readable(conn, client)
+
+    def _refuse_in_place(self, conn: TConn, sock: socket.socket) -> bool:
+        """Refuse a POST that has come in one piece, its connection watched as it is; say whether it was one.
+
+        A crowd mostly comes over kept connections, and this is the least that a refusal costs.
+        """
+        incoming = Incoming(self.most_bytes, 0.0)
+        try:
+            data = sock.recv(CHUNK_BYTES)
+        except OSError:
+            return False
+        incoming.add(data)
+        is_refused = data.startswith(b"POST ") and incoming.whole_bytes == len(data) and self._stays(incoming)
+        if not is_refused:
+            conn.parser.unreader.unread(data)
+            return False
+        self.keepalived_conns.remove(conn)
+        if self._send(conn, "overloaded", incoming, keep=True):
+            conn.set_timeout()
+            self.keepalived_conns.append(conn)
+        else:
+            self._close(conn)
+        return True
+
+    def _stays(self, incoming: Incoming) -> bool:
+        """Say whether a connection goes on after a request."""
+        return not incoming.is_for_the_thread and not _CLOSE.search(incoming.head) and self.alive
+
     def _read(self, conn: TConn, incoming: Incoming) -> bool:
         """Take what there is; say whether a thread can have the request now."""
         try:
@@ -403,8 +446,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _refuse(self, conn: TConn, incoming: Incoming) -> None:
         """Answer that there are too many; the connection stays where the request is whole."""
-        keep = not incoming.is_for_the_thread and not _CLOSE.search(incoming.head) and self.alive
-        if not keep:
+        if not self._stays(incoming):
             self._turn_away(conn, "overloaded", incoming)
             return
         self._forget(conn)

@@ -189,12 +189,22 @@ class Versions:
             raise Refused(f"version {name} is on trial since {trial.since}: end that first (canary off, shadow off)")
 
     def _candidate(self, name: str) -> Version:
-        """Describe a version that could become the default one."""
+        """Describe a version that could become the default one, once a worker of it answers.
+
+        Raises:
+            Refused: it is the default already, has no workers, or they do not come up.
+        """
         version = self.torchserve.version(name)
         if version.is_default:
             raise Refused(f"version {name} is the default already")
-        if not version.ready:
-            raise Refused(f"version {name} has no worker that answers: scale 2 --version {name} gives it two")
+        if not version.workers:
+            raise Refused(f"version {name} has no workers: scale 2 --version {name} gives it two")
+        # After a start of the service the default version may answer some seconds before the others do.
+        self._wait_for(
+            lambda: self.torchserve.version(name).ready > 0,
+            f"version {name} has no worker that answers; see TorchServe's log",
+            Refused,
+        )
         return version
 
     def _switch(self, name: str) -> None:

@@ -67,8 +67,8 @@ def _chaos(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
             made["kills"] = said | conditions
             console.print(said)
         if "overload" in wanted:
-            said = trials.overload(service, calm, arguments.times, arguments.seconds)
-            made["overload"] = said | {"calm": calm} | conditions
+            said = trials.overload(service, arguments.times, arguments.seconds)
+            made["overload"] = said | conditions
             console.print(said)
         if "stop" in wanted:
             said = trials.stop(service, calm["rate"] / 2)

@@ -73,11 +73,12 @@ def _overload(part: dict[str, Any]) -> list[str]:
         "",
         f"At most {calm['rate']:g} requests a second are answered, at {calm['connections']} connections, with p99 "
         f"{calm['p99_ms']:g} ms.",
-        f"{part['times']:g} times as many wanted for {part['seconds']:g} s, {part['sent_rate']:g} a second sent:",
+        f"{part['times']:g} times as many for {part['seconds']:g} s, {part['sent_rate']:g} a second:",
         f"{_outcomes(part)}. Answered: {100 * part['goodput_share']:.1f} % of the most; p99 {part['p99_ms']:g} ms,",
         f"{part['p99_times_calm']:g} times the calm one; a refusal cost {part['refusal_cpu_ms']:g} ms of the gateway's",
         f"CPU; the gateway held {part['gateway_memory_mb']:g} MB; afterwards {part['rate_after']:g} requests a second.",
-        "The load comes from the same cores.",
+        f"The load comes from a core of its own, of which it took {100 * part['sender_busy_share']:.0f} %; the service "
+        "has the others.",
         "",
     ]
 

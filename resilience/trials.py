@@ -13,7 +13,7 @@ from typing import Any, Final
 import psutil
 
 from benchmarks.load import Request, closed_loop, open_loop
-from benchmarks.systems import Processes
+from benchmarks.systems import Processes, load_apart
 from gateway.settings import Settings
 from resilience.stage import Readiness, Stage
 from resilience.traffic import ANSWERED, PICTURE, REFUSED, Tally, Traffic, now
@@ -191,23 +191,27 @@ def kills(stage: Stage, rate: float, seconds: float, every: float) -> Row:
     }
 
 
-def overload(stage: Stage, calm: Row, times: float, seconds: float) -> Row:
-    """Send several times what the service can answer."""
+def overload(stage: Stage, times: float, seconds: float) -> Row:
+    """Send several times what the service can answer, from a core of the load's own."""
     stage.wait_until_ready()
     gateway = stage.gateway_worker()
     processes = Processes(gateway)
     tally = Tally()
     request = Request.post(stage.url, PICTURE, {"Content-Type": "application/octet-stream"})
-    before = processes.cpu_seconds()
-    measured = open_loop(request, times * calm["rate"], seconds, note=tally.note)
-    spent = processes.cpu_seconds() - before
+    with load_apart(stage.processes):
+        calm = capacity(stage, min(10.0, seconds))
+        before, sender_before = processes.cpu_seconds(), time.thread_time()
+        measured = open_loop(request, times * calm["rate"], seconds, note=tally.note)
+        spent, sender_spent = processes.cpu_seconds() - before, time.thread_time() - sender_before
+        after = capacity(stage, min(10.0, seconds))
     answered, refused = tally.counts[ANSWERED], tally.counts[REFUSED]
     for_refusals = spent - answered * calm["gateway_cpu_ms"] / 1000
-    after = capacity(stage, min(10.0, seconds))
     return _counts(tally) | {
+        "calm": calm,
         "times": times,
         "seconds": seconds,
         "sent_rate": round(len(tally) / measured.seconds, 1),
+        "sender_busy_share": round(sender_spent / measured.seconds, 3),
         "goodput_share": round(answered / measured.seconds / calm["rate"], 3),
         "p99_ms": round(1000 * tally.percentile(0.99), 1),
         "p99_times_calm": round(1000 * tally.percentile(0.99) / calm["p99_ms"], 2),

@@ -288,6 +288,27 @@ def test_a_connection_refused_once_is_answered_later(gateway, torchserve):
         eventually(lambda: connection.sendall(post()) or answer(connection)[0] == 200, 5)
 
 
+def test_what_comes_next_over_a_refused_connection_is_treated_as_it_comes(gateway, torchserve):
+    fill(gateway, torchserve, THREADS + WAITING)
+    time.sleep(BURST_SECONDS + 0.5)
+    with gateway.connect() as connection:
+        for number in range(3):
+            connection.sendall(post(PICTURE, f"X-Request-ID: number-{number}"))
+            status, headers, body = answer(connection)
+            assert (status, headers["X-Request-ID"]) == (503, f"number-{number}")
+            assert json.loads(body)["request_id"] == f"number-{number}"
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: test\r\n\r\n")
+        assert answer(connection)[0] == 200
+        for piece in (post()[:-9], post()[-9:]):
+            connection.sendall(piece)
+            time.sleep(0.1)
+        assert answer(connection)[0] == 503
+        connection.sendall(post(PICTURE, "Connection: close"))
+        assert answer(connection)[1]["Connection"] == "close"
+        assert connection.recv(1) == b""
+    eventually(lambda: "gateway_posts_in_progress 5.0" in requests.get(f"{gateway.url}/metrics", timeout=5).text, 5)
+
+
 def test_as_many_connections_as_there_may_be_shut_nobody_out(start):
     gateway = start(GATEWAY_RECEIVE_TIMEOUT_SECONDS="60")
     idle = [gateway.connect() for _ in range(1100)]

@@ -160,10 +160,22 @@ def test_scale_down_and_up(operate, load):
     assert operate("scale", 0, "--version", BETTER).code == 0
     refused = operate("promote", BETTER)
     assert refused.code == 1
-    assert "has no worker that answers" in refused.err
+    assert f"version {BETTER} has no workers" in refused.err
     assert operate("scale", 2, "--version", BETTER).code == 0
     [better] = [each for each in operate("list", "--json").document["versions"] if each["version"] == BETTER]
     assert (better["workers"], better["ready"]) == (2, 2)
+
+
+def test_workers_that_are_just_starting_are_waited_for(operate, operated, load):
+    load(BETTER)
+    assert operate("scale", 0, "--version", BETTER).code == 0
+    url = f"{operated.management}/models/cifar10/{BETTER}?min_worker=2&max_worker=2&synchronous=false"
+    assert requests.put(url, headers=operated.key("management"), timeout=60).ok
+    refused = operate("canary", BETTER, "--dry-run", "--timeout", 0)
+    assert refused.code == 1
+    assert "has no worker that answers" in refused.err
+    done = operate("canary", BETTER, "--dry-run", "--json")
+    assert done.code == 0, done.out
 
 
 def test_rollback_to_a_version_that_is_gone_is_refused(operate, operated):

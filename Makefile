@@ -114,7 +114,9 @@ bench-engines: $(VENV)/train.stamp $(PEERS)/stamp
 chaos soak: $(VENV)/train.stamp $(ARCHIVE)
 	$(BIN)/python -m resilience $@ $(ARGS)
 
-archive: $(ARCHIVE)
+# Packs in any case: what is there may be damaged, which make cannot see by its date.
+archive: | $(VENV)/serve.stamp
+	$(BIN)/python -m handler.archive
 
 $(ARCHIVE): $(ARCHIVED) | $(VENV)/serve.stamp
 	$(BIN)/python -m handler.archive

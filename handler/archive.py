@@ -25,9 +25,10 @@ ZIP_EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can sta
 
 
 def pack(archive: Path, weights: Path = WEIGHTS_PATH, manifest_path: Path = MANIFEST_PATH) -> None:
-    """Write the `.mar` of weights and their manifest to `archive`, whole or not at all.
+    """Write the `.mar` of weights and their manifest to `archive`, and its hash beside it, each whole or not at all.
 
-    Where the manifest describes an 8-bit network, it lies beside the weights and is packed as well.
+    Who dies between the two leaves an archive and a hash that do not agree: it is not served, and packing again mends
+    it. Where the manifest describes an 8-bit network, it lies beside the weights and is packed as well.
 
     Raises:
         WeightsError: the weights, or the 8-bit network, are not those of their manifest.
@@ -86,9 +87,10 @@ def _zip(folder: Path, archive: Path) -> None:
             entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), ZIP_EPOCH)
             entry.external_attr = 0o644 << 16
             bundle.writestr(entry, path.read_bytes())  # stored: weights do not compress, and starting is faster
-    hash_file(archive).unlink(missing_ok=True)
-    new.replace(archive)
-    hash_file(archive).write_text(f"{sha256_of(archive)}  {archive.name}\n")
+    new_hash = hash_file(archive).with_suffix(".new")
+    new_hash.write_text(f"{sha256_of(new)}  {archive.name}\n")
+    new_hash.replace(hash_file(archive))
+    new.replace(archive)  # last: make goes by its date
 
 
 def hash_file(archive: Path) -> Path:

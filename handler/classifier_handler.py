@@ -113,7 +113,7 @@ class ClassifierHandler:
         answered = iter([slot if isinstance(slot, dict) else next(answers) for slot in slots])
         replies = [[next(answered) for _ in each] if isinstance(each, list) else next(answered) for each in read]
         for index, (slot, reply) in enumerate(zip(read, replies, strict=True)):
-            if context.get_request_header(index, "explain") != "True":
+            if _header(context, index, "explain") != "True":
                 continue
             # One of KServe's has a single picture: more are refused.
             pixels, answer = (slot[0], reply[0]) if index in kserve else (slot, reply)  # type: ignore[index]
@@ -130,7 +130,7 @@ class ClassifierHandler:
         }
         batch = {"batch_size": len(slots)} | {f"batch_{stage}_ms": took for stage, took in stages.items()}
         for index, reply in enumerate(replies):
-            if context.get_request_header(index, "X-Probe") != "true":  # one every second would bury the rest
+            if _header(context, index, "X-Probe") != "true":  # one every second would bury the rest
                 replied = reply if isinstance(reply, list) else [reply]
                 for request_id, each in zip(_request_ids(index, context, len(replied)), replied, strict=True):
                     self._log(request_id, each, batch)
@@ -149,7 +149,7 @@ class ClassifierHandler:
         A row may have several pictures, which is much cheaper than as many requests; these each have their slot. A
         row of KServe's is put into `kserve`, by its index.
         """
-        if context.get_request_header(index, "X-Model-Manifest") == "true":
+        if _header(context, index, "X-Model-Manifest") == "true":
             return self.manifest.document | {"engine": self.engine}
         data = row.get("body", row.get("data"))
         if not isinstance(data, bytes | bytearray):
@@ -159,10 +159,10 @@ class ClassifierHandler:
                 "There is no image in the request",
                 "Send the picture as the body (Content-Type: application/octet-stream) or as the form field data.",
             )
-        lengths = context.get_request_header(index, LENGTHS_HEADER)
+        lengths = _header(context, index, LENGTHS_HEADER)
         if lengths is None:
             # Bytes that are said to be nothing else, as the gateway's are, and a form's field are pictures.
-            may_be_json = "body" in row and context.get_request_header(index, "Content-Type") != OCTETS
+            may_be_json = "body" in row and _header(context, index, "Content-Type") != OCTETS
             return self._read_body(data, index, context, kserve) if may_be_json else self._read_picture(data)
         try:
             parts = list(_parts(data, lengths))
@@ -174,7 +174,7 @@ class ClassifierHandler:
         self, data: bytes | bytearray, index: int, context: Any, kserve: dict[int, KServeRequest]
     ) -> Slot | list[Slot]:
         try:
-            request = KServeRequest.read(data, one=context.get_request_header(index, "explain") == "True")
+            request = KServeRequest.read(data, one=_header(context, index, "explain") == "True")
         except KServeError as error:
             problem = self._problem(400, "bad-request", "The request cannot be read", str(error))
             return problem | {"error": str(error)}
@@ -255,9 +255,20 @@ class ClassifierHandler:
         context.metrics.add_size("worker_resident_memory_bytes", self.process.memory_info().rss, unit="B")
 
 
+def _header(context: Any, index: int, name: str) -> str | None:
+    """Give a header of a request, in whatever case its sender wrote the name; None where there is none.
+
+    TorchServe has names as they came, and puts a form's fields among them, which are no text. A header of its own, such
+    as `explain`, is found by its very name before one that a sender wrote otherwise.
+    """
+    headers = context.get_all_request_header(index)
+    named = (name, *(given for given in headers if given.lower() == name.lower()))
+    return next((value for each in named if isinstance(value := headers.get(each), str)), None)
+
+
 def _request_ids(index: int, context: Any, pictures: int) -> list[str]:
     """Give the id of the request that each of a row's pictures came with; the gateway joins those of several."""
-    given = context.get_request_header(index, "X-Request-ID") or context.get_request_id(index)
+    given = _header(context, index, "X-Request-ID") or context.get_request_id(index)
     each = given.split(",")
     return each if len(each) == pictures else [given] * pictures
 

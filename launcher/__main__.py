@@ -5,6 +5,8 @@
 
 import argparse
 import contextlib
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -61,6 +63,7 @@ class Launcher:
         Raises:
             StartError: it cannot start.
         """
+        _check_java()
         _link_archive(self.settings.ts_model_store)
         _check_archive(self.settings.ts_model_store / ARCHIVE)
         self._check_ports()
@@ -82,24 +85,27 @@ class Launcher:
                 time.sleep(0.2)
 
     def _check_ports(self) -> None:
-        """See that every port is free, before anything is started."""
+        """See that every port is free and is set once, before anything is started."""
         settings = self.settings
         hosts = {
             "GATEWAY_PORT": settings.gateway_host,
             "TS_INFERENCE_PORT": settings.ts_inference_host,
             "TS_METRICS_PORT": settings.ts_metrics_host,
         }
+        variables: dict[int, str] = {}
         for variable, port in settings.ports.items():
             if variable == "GATEWAY_PORT" and not self.with_gateway:
                 continue
+            if port in variables:
+                raise StartError(f"{variables[port]} and {variable} are both {port}: set one of them to another port")
+            variables[port] = variable
+            host = hosts.get(variable, "127.0.0.1")
             with socket.socket() as taken:
                 taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
-                    taken.bind((hosts.get(variable, "127.0.0.1"), port))
+                    taken.bind((host, port))
                 except OSError as error:
-                    raise StartError(
-                        f"port {port} is in use ({error.strerror}): stop what uses it, or set {variable} to another one"
-                    ) from error
+                    raise StartError(_why_not_at(host, port, variable, error)) from error
 
     @contextlib.contextmanager
     def _folders(self) -> Iterator[None]:
@@ -114,16 +120,42 @@ class Launcher:
                     keys.rmdir()
                     keys.parent.rmdir()
 
-        clear()  # what a service left that was killed; its port is free
+        with self._locked():
+            clear()  # what a service left that was killed
         try:
             keys.mkdir(mode=0o700, parents=True, exist_ok=True)
             scratch.mkdir(mode=0o700)
         except OSError as error:
             raise StartError(f"{error.filename} cannot be made: {error.strerror}") from error
-        try:
+        with self._locked():
+            try:
+                yield
+            finally:
+                clear()
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Lock the folders, as far as they are there; who dies gives them back.
+
+        The gateway's port names them, and may be another service's where we have no gateway.
+
+        Raises:
+            StartError: another service has them.
+        """
+        with contextlib.ExitStack() as locks:
+            for folder in (self.settings.run_folder, self.settings.scratch_folder):
+                try:
+                    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+                    locks.callback(os.close, descriptor)
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    raise StartError(
+                        f"{folder} is another service's, which runs: stop that, or set GATEWAY_PORT to another port, "
+                        "also where there is no gateway"
+                    ) from error
+                except OSError:  # it is not there, or its file system has no locks
+                    continue
             yield
-        finally:
-            clear()
 
     @contextlib.contextmanager
     def _parts(self) -> Iterator[list[Part]]:
@@ -175,8 +207,9 @@ class Launcher:
 
     def _gateway_answers(self) -> bool:
         picture = probe.PICTURE_PATH.read_bytes()
-        with contextlib.suppress(requests.RequestException):
-            return requests.post(f"{self.gateway_url}/api/v1/classify", data=picture, timeout=15).ok
+        with contextlib.suppress(requests.RequestException), requests.Session() as session:
+            session.trust_env = False  # no proxy from the environment between us and the gateway
+            return session.post(f"{self.gateway_url}/api/v1/classify", data=picture, timeout=15).ok
         return False
 
     def _torchserve_answers(self) -> bool:
@@ -232,6 +265,28 @@ def _check_archive(path: Path) -> None:
         raise StartError(f"there is no {shown} with its hash beside it: run make archive") from error
     if found != packed:
         raise StartError(f"{shown} is not the archive that was packed, by its SHA-256: run make archive")
+
+
+def _check_java() -> None:
+    """See that there is a Java runtime.
+
+    Raises:
+        StartError: there is none.
+    """
+    java = torchserve.java()
+    if not shutil.which(java):
+        cure = "unset JAVA_HOME, or correct it" if os.environ.get("JAVA_HOME") else "install one, or set JAVA_HOME"
+        raise StartError(f"there is no Java runtime {java}: {cure}")
+
+
+def _why_not_at(host: str, port: int, variable: str, error: OSError) -> str:
+    """Say why nothing can listen there, and what to do."""
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} is in use ({error.strerror}): stop what uses it, or set {variable} to another one"
+    if error.errno == errno.EACCES:
+        return f"port {port} is not for every user ({error.strerror}): set {variable} to one above 1023"
+    variable = variable.replace("_PORT", "_HOST")
+    return f"nothing can listen on {host} ({error.strerror}): set {variable} to an address of this machine"
 
 
 def _reachable(host: str) -> str:

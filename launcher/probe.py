@@ -12,10 +12,17 @@ from pathlib import Path
 from typing import Final
 
 PICTURE_PATH: Final = Path(__file__).parent.parent / "gateway" / "probe.png"
+QUEUE_IS_FULL: Final = "ServiceUnavailableException"
+"""The type in TorchServe's own 503; one for a handler that raised has InternalServerException."""
+HANDLER_IS_BUSY: Final = "/problems/model-unavailable"
+"""The type in the handler's 503, for pictures whose neighbours in a batch took all the time."""
 
 
 def answers(key_file: Path, inference_port: int, management_port: int, timeout_seconds: float = 10) -> bool:
-    """Have a picture classified; also True when the queue is full while a worker is ready, which is no failure."""
+    """Have a picture classified; also True when the service is busy, which is no failure.
+
+    That is, the handler says so itself, or the queue is full while a worker is ready.
+    """
     try:
         keys = json.loads(key_file.read_text())
         picture = http.client.HTTPConnection("127.0.0.1", inference_port, timeout=timeout_seconds)
@@ -25,10 +32,14 @@ def answers(key_file: Path, inference_port: int, management_port: int, timeout_s
             "X-Probe": "true",
         }
         picture.request("POST", "/predictions/cifar10", PICTURE_PATH.read_bytes(), headers)
-        status = picture.getresponse().status
+        answer = picture.getresponse()
+        status, body = answer.status, answer.read()
         picture.close()
         if status != 503:
             return status == 200
+        reason = json.loads(body)["type"]
+        if reason != QUEUE_IS_FULL:
+            return bool(reason == HANDLER_IS_BUSY)
         model = http.client.HTTPConnection("127.0.0.1", management_port, timeout=timeout_seconds)
         model.request("GET", "/models/cifar10", headers={"Authorization": f"Bearer {keys['management']['key']}"})
         [described] = json.loads(model.getresponse().read())

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from launcher.settings import Settings
-from operations.errors import OperationError, Refused
+from operations.errors import OperationError, Refused, Unreachable
 from operations.evidence import Rules, figures_of, judge
 from operations.keys import Keys
 from operations.lock import held
@@ -95,10 +95,14 @@ def _count(text: str) -> int:
 
 
 def weights_of(torchserve: TorchServe, version: Version) -> dict[str, Any]:
-    """Ask a version for its weights' hash and validation accuracy; None for each where it has no worker to answer."""
+    """Ask a version for its weights' hash and validation accuracy; None for each where no worker answers."""
+    unknown = {"sha256": None, "accuracy": None}
     if not version.ready:
-        return {"sha256": None, "accuracy": None}
-    manifest = torchserve.manifest(version.name)
+        return unknown
+    try:
+        manifest = torchserve.manifest(version.name)
+    except Unreachable:  # it hangs, or its queue is full: the others are still to be shown
+        return unknown
     accuracy = manifest.document.get("metrics", {}).get("validation", {}).get("accuracy")
     return {"sha256": manifest.sha256, "accuracy": accuracy}
 
@@ -221,16 +225,17 @@ def run(options: argparse.Namespace, report: Report) -> None:
         return
     key_file = options.key_file or settings.key_file
     torchserve = TorchServe(settings, Keys(key_file, management_url(settings)))
-    if options.command in {"list", "describe"}:
-        look(options, torchserve, report)
-        return
-    versions = Versions(torchserve, settings.ts_model_store, options.timeout, dry_run=options.dry_run)
-    torchserve.default()  # a service that is not there is said before a lock that cannot be had
-    with nullcontext() if options.dry_run else held(key_file.parent, options.command):
-        if options.command == "decide":
-            decide(options, settings, versions, report)
-        else:
-            change(options, versions, report)
+    with torchserve.session:
+        if options.command in {"list", "describe"}:
+            look(options, torchserve, report)
+            return
+        versions = Versions(torchserve, settings.ts_model_store, options.timeout, dry_run=options.dry_run)
+        torchserve.default()  # a service that is not there is said before a lock that cannot be had
+        with nullcontext() if options.dry_run else held(key_file.parent, options.command):
+            if options.command == "decide":
+                decide(options, settings, versions, report)
+            else:
+                change(options, versions, report)
 
 
 def main() -> int:

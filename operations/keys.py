@@ -44,12 +44,14 @@ class Keys:
         """
         headers = {"Authorization": f"Bearer {self.read('API')}"}
         try:
-            response = requests.get(
-                f"{self.management_url}/token",
-                params={"type": name},
-                headers=headers,
-                timeout=RENEW_TIMEOUT_SECONDS,
-            )
+            with requests.Session() as session:
+                session.trust_env = False  # no proxy and no .netrc from the environment between us and TorchServe
+                response = session.get(
+                    f"{self.management_url}/token",
+                    params={"type": name},
+                    headers=headers,
+                    timeout=RENEW_TIMEOUT_SECONDS,
+                )
         except requests.RequestException as error:
             raise Unreachable(f"TorchServe does not answer at {self.management_url}: is it running?") from error
         if not response.ok:

@@ -72,7 +72,7 @@ class TrialFile:
         """Take one share from the version on trial, or both; give what is left of the trial.
 
         Raises:
-            Refused: nothing is on trial, or the file cannot be written.
+            Refused: nothing is on trial, or the file cannot be written or deleted.
         """
         now = self.read()
         if now is None:
@@ -81,7 +81,10 @@ class TrialFile:
         if left and (left.canary_share or left.shadow_share):
             return left if dry_run else self._write(left)
         if not dry_run:
-            self.path.unlink(missing_ok=True)
+            try:
+                self.path.unlink(missing_ok=True)
+            except OSError as error:
+                raise Refused(f"{self.path} cannot be deleted ({error.strerror}): delete it yourself") from error
         return None
 
     def _write(self, trial: Trial) -> Trial:

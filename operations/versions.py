@@ -15,8 +15,6 @@ from operations.torchserve import MODEL_NAME, TorchServe, Version
 from operations.trial import Kind, Trial, TrialFile
 
 POLL_SECONDS: Final = 0.25
-QUIET_SECONDS: Final = 2.0
-"""How long nothing must have come to a version before it is removed; above what a batch takes."""
 
 
 class Versions:
@@ -101,8 +99,7 @@ class Versions:
         """
         new, old = self._candidate(name), self.torchserve.default()
         if not self.dry_run:
-            with self.history.recording([*self.history.defaults(_record(old)), _record(new)]):
-                self._switch(name)
+            self._switch(name, [*self.history.defaults(_record(old)), _record(new)])
         return old.name
 
     def rollback(self) -> tuple[str, str]:
@@ -118,8 +115,7 @@ class Versions:
         if not golden.passed:
             raise Refused(f"version {name} does not answer as it should ({golden.finding}); promote names another")
         if not self.dry_run:
-            with self.history.recording(self.history.defaults(_record(current))[:-1]):
-                self._switch(name)
+            self._switch(name, self.history.defaults(_record(current))[:-1])
         return current.name, name
 
     def try_out(self, name: str, kind: Kind, share: float) -> Trial:
@@ -207,32 +203,42 @@ class Versions:
         )
         return version
 
-    def _switch(self, name: str) -> None:
-        self.torchserve.set_default(name)
+    def _switch(self, name: str, defaults: list[Default]) -> None:
+        """Make a version the default one, record the defaults that led to it, and end its trial.
+
+        Raises:
+            Refused: the trial's file is damaged, or the record or TorchServe does not take it; nothing was changed.
+            Failed: it is the default, or was told to be, but something is left to be done.
+        """
+        trial = self.trial_file.read()
+        with self.history.recording(defaults):  # by TorchServe's word alone: what fails later takes no record along
+            self.torchserve.set_default(name)
+        if trial and trial.candidate == name:
+            try:
+                self.trial_file.end()
+            except Refused as error:
+                raise Failed(f"version {name} is the default now, but still on trial: {error}") from error
         default = self.torchserve.default().name
         if default != name:
             raise Failed(
                 f"TorchServe was told to make {name} the default, but that is {default}: is somebody else at it?"
             )
-        trial = self.trial_file.read()
-        if trial and trial.candidate == name:
-            self.trial_file.end()
 
     def _drain(self, name: str) -> None:
-        """Wait until nothing waits for a version and nothing has come to it for a while.
+        """Wait until nothing waits for a version and nothing has come to it for as long as an answer may take.
 
-        TorchServe drops what waits for a version when that is removed. What a worker has in hand it does not tell, so
-        the last request must be some time ago.
+        TorchServe drops what waits for a version when that is removed. What a worker has in hand it does not tell, but
+        kills one that has had something for longer.
         """
         seen = -1.0
         quiet_since = time.monotonic()
 
         def is_quiet() -> bool:
             nonlocal seen, quiet_since
-            count = self.torchserve.requests_to(name)
-            if count != seen or self.torchserve.version(name).pending:
+            count, version = self.torchserve.requests_to(name), self.torchserve.version(name)
+            if count != seen or version.pending:
                 seen, quiet_since = count, time.monotonic()
-            return time.monotonic() - quiet_since >= QUIET_SECONDS
+            return time.monotonic() - quiet_since >= _longest_answer_seconds(version)
 
         self._wait_for(is_quiet, f"version {name} is still being asked by its number; nothing was changed", Refused)
 
@@ -242,6 +248,11 @@ class Versions:
             if time.monotonic() > deadline:
                 raise kind(f"{otherwise} (waited {self.timeout_seconds:g} seconds, --timeout)")
             time.sleep(POLL_SECONDS)
+
+
+def _longest_answer_seconds(version: Version) -> float:
+    """Give the time after which TorchServe kills a worker of this version that has not answered."""
+    return float(version.description["responseTimeout"])
 
 
 def _record(version: Version) -> Default:

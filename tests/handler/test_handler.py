@@ -8,7 +8,9 @@ import resource
 import psutil
 import pytest
 
+from handler import classifier_handler
 from handler.classifier_handler import REPORT_EVERY, ClassifierHandler
+from launcher import probe
 from model.manifest import INT8_PATH, MANIFEST_PATH, WEIGHTS_PATH
 from tests import pictures
 
@@ -25,8 +27,8 @@ class Context:
         self.reported = {}
         self.status, self.content_type, self.response_headers = {}, {}, {}
 
-    def get_request_header(self, index, key):
-        return self.headers.get(index, {}).get(key)
+    def get_all_request_header(self, index):
+        return self.headers.get(index, {})
 
     def get_request_id(self, index):
         return f"torchserve-{index}"
@@ -117,6 +119,38 @@ def test_one_log_line_a_request_with_its_id(handler, folder, capsys):
     assert [(line["request_id"], line["status"]) for line in lines] == [("mine", 200), ("torchserve-1", 400)]
     assert lines[0]["label"] == "cat"
     assert lines[1]["problem"] == "/problems/no-image"
+
+
+def test_headers_are_found_in_any_case(handler, folder, caplog):
+    photo = pictures.PHOTO_PATH.read_bytes()
+    headers = {"x-picture-lengths": f"{len(photo)},{len(photo)}", "X-REQUEST-ID": "one,two"}
+    with caplog.at_level("INFO"):
+        [reply] = handler.handle([{"body": photo * 2}], Context(folder, {0: headers}))
+    assert [each["label"] for each in json.loads(reply)] == [pictures.PHOTO_LABEL] * 2
+    assert [json.loads(record.message)["request_id"] for record in caplog.records] == ["one", "two"]
+
+
+def test_torchserve_says_what_is_to_be_explained_and_no_sender(handler, folder):
+    context = Context(folder, {0: {"EXPLAIN": "True", "explain": "False", "Explain": "True"}})
+    [reply] = handler.handle([{"body": pictures.PHOTO_PATH.read_bytes()}], context)
+    assert "explanation" not in json.loads(reply)
+
+
+@pytest.mark.parametrize("name", ["X-Request-ID", "x-picture-lengths", "X-Model-Manifest", "X-Probe", "explain"])
+def test_a_form_field_named_like_a_header_is_none(handler, folder, name):
+    """TorchServe puts what it knows of a form's fields among the headers."""
+    photo = pictures.PHOTO_PATH.read_bytes()
+    described = {"data": {"content-type": "image/jpeg"}, name: {"content-type": "text/plain"}}
+    rows = [{"data": photo, name: bytearray(b"1,2")}, {"body": photo}]
+    replies = handler.handle(rows, Context(folder, {0: described}))
+    assert [json.loads(reply)["label"] for reply in replies] == [pictures.PHOTO_LABEL] * 2
+
+
+def test_a_batch_that_is_out_of_time_is_told_as_busy_to_the_probe_too(handler, folder, monkeypatch):
+    monkeypatch.setattr(classifier_handler, "BATCH_SECONDS", 0.0)
+    [reply] = handler.handle([{"body": probe.PICTURE_PATH.read_bytes()}], context := Context(folder))
+    assert json.loads(reply)["type"] == probe.HANDLER_IS_BUSY
+    assert context.status[0][0] == 503
 
 
 def test_an_explanation_is_made_for_its_own_slot_of_a_mixed_batch(handler, folder):

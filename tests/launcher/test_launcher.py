@@ -1,5 +1,6 @@
 """Starting and stopping the real service, politely and not."""
 
+import errno
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 
+import psutil
 import pytest
 
 from launcher.__main__ import Launcher, StartError
@@ -48,16 +50,77 @@ def test_an_ill_typed_port_is_named(value):
     assert "TS_METRICS_PORT" in line
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_leaves_nothing_behind(tmp_path, number):
+@pytest.fixture
+def free():
+    """Settings whose ports are free."""
+    return {name.lower(): port for name, port in free_ports().items()}
+
+
+def test_two_settings_of_one_port_are_named(free):
+    settings = Settings(**free | {"ts_metrics_port": free["gateway_port"]})
+    with pytest.raises(StartError, match="GATEWAY_PORT and TS_METRICS_PORT are both"):
+        Launcher(settings, with_gateway=True)._check_ports()
+    Launcher(settings, with_gateway=False)._check_ports()
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EADDRINUSE, "port 8000 is in use .*: stop what uses it, or set GATEWAY_PORT to another one"),
+        (errno.EACCES, "set GATEWAY_PORT to one above 1023"),
+        (errno.EADDRNOTAVAIL, r"nothing can listen on 127\.0\.0\.1 .*: set GATEWAY_HOST"),
+    ],
+)
+def test_why_a_port_cannot_be_had_is_said(monkeypatch, number, words):
+    def bind(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("socket.socket.bind", bind)
+    with pytest.raises(StartError, match=words):
+        Launcher(Settings(gateway_port=8000), with_gateway=True)._check_ports()
+
+
+def test_a_java_home_without_java_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(StartError, match=rf"no Java runtime {tmp_path}/bin/java: unset JAVA_HOME"):
+        Launcher(Settings(ts_model_store=tmp_path), with_gateway=True).serve()
+
+
+@pytest.mark.parametrize("other_keys", [False, True])
+def test_the_folders_of_a_service_that_runs_are_not_taken(tmp_path, free, other_keys):
+    """TorchServe alone does not look whether the gateway's port is free, which names them."""
+    settings = Settings(**free)
+    second = Settings(**free, key_folder=tmp_path) if other_keys else settings
+    with Launcher(settings, with_gateway=False)._folders():
+        settings.key_file.write_text("{}")
+        with pytest.raises(StartError, match="set GATEWAY_PORT"), Launcher(second, with_gateway=False)._folders():
+            pytest.fail("both have them")
+        assert settings.key_file.exists()
+        assert settings.scratch_folder.exists()
+    assert not settings.run_folder.exists()
+    assert not settings.scratch_folder.exists()
+
+
+def test_no_proxy_of_the_environment_comes_between_us_and_the_gateway(stand_in, elsewhere):
+    launcher = Launcher(Settings(gateway_port=stand_in.server_port), with_gateway=True)
+    assert launcher._gateway_answers()
+    assert stand_in.keys == [None]
+
+
+def stop_and_see_that_nothing_is_left(service, number):
+    service.find_descendants()
+    assert len(service.descendants) >= 5  # JVM, its two workers, gunicorn and its worker
+    assert service.stop(number) == 0
+    assert service.leftovers() == []
+    for port in service.ports.values():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+
+
+def test_ctrl_c_leaves_nothing_behind(tmp_path):
     with Service(tmp_path / "log") as service:
-        assert len(service.descendants) >= 5  # JVM, its two workers, gunicorn and its worker
-        assert service.stop(number) == 0
-        assert service.leftovers() == []
-        for port in service.ports.values():
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(("127.0.0.1", port))
+        stop_and_see_that_nothing_is_left(service, signal.SIGINT)
         assert "Traceback" not in service.output()
 
 
@@ -73,25 +136,18 @@ def test_a_launcher_that_is_killed_takes_its_processes_along(tmp_path):
         assert again.leftovers() == []
 
 
-@pytest.mark.parametrize(("part", "word"), [("TorchServe", "ModelServer"), ("the gateway", "gunicorn")])
-def test_a_part_that_dies_is_started_again(tmp_path, part, word):
-    with Service(tmp_path / "log") as service:
-        service.descendant(word).kill()
-        eventually(lambda: f"{part} ended with exit code -9" in service.output(), 30)
-        eventually(lambda: answers(f"{service.gateway}/readyz"), 60)
-        service.find_descendants()
-        assert service.stop() == 0
-        assert service.leftovers() == []
-
-
-def test_a_torchserve_that_answers_no_more_is_replaced(tmp_path):
+def test_a_part_that_dies_or_answers_no_more_is_started_again_until_sigterm(tmp_path):
     with Service(tmp_path / "log", SILENCE_SECONDS="3") as service:
-        service.descendant("ModelServer").suspend()
-        eventually(lambda: "TorchServe has answered no prediction for" in service.output(), 60)
-        eventually(lambda: answers(f"{service.gateway}/readyz"), 60)
-        service.find_descendants()
-        assert service.stop() == 0
-        assert service.leftovers() == []
+        for word, act, said in (
+            ("gunicorn", psutil.Process.kill, "the gateway ended with exit code -9"),
+            ("ModelServer", psutil.Process.kill, "TorchServe ended with exit code -9"),
+            ("ModelServer", psutil.Process.suspend, "TorchServe has answered no prediction for"),
+        ):
+            act(service.descendant(word))
+            eventually(lambda said=said: said in service.output(), 60)
+            eventually(lambda: answers(f"{service.gateway}/readyz"), 60)
+            service.find_descendants()
+        stop_and_see_that_nothing_is_left(service, signal.SIGTERM)
 
 
 def test_torchserve_alone_as_in_its_container(tmp_path):

@@ -1,17 +1,23 @@
 """A running service that takes versions, archives for it, and the operator's command as people call it."""
 
+import io
 import json
 import shutil
 import subprocess
 import sys
+from contextlib import closing, redirect_stderr, redirect_stdout
 
 import pytest
 import requests
 from safetensors.torch import load_file, save_file
 
 from handler import archive
+from launcher.settings import Settings
 from model.manifest import INT8_PATH, MANIFEST_PATH, WEIGHTS_PATH, sha256_of
+from operations.__main__ import main
 from operations.history import FILE_NAME
+from operations.keys import Keys
+from operations.torchserve import TorchServe, management_url
 from tests.service import ROOT, Service
 
 SERVED = json.loads(MANIFEST_PATH.read_text())["version"]
@@ -87,11 +93,19 @@ def operated(tmp_path_factory, archives):
         yield service
 
 
+@pytest.fixture
+def torchserve(operated):
+    settings = Settings(**{name.lower(): port for name, port in operated.ports.items()})
+    torchserve = TorchServe(settings, Keys(settings.key_file, management_url(settings)))
+    with closing(torchserve.session):
+        yield torchserve
+
+
 class Done:
     """What the command printed and gave back."""
 
-    def __init__(self, process):
-        self.code, self.out, self.err = process.returncode, process.stdout, process.stderr
+    def __init__(self, code, out, err):
+        self.code, self.out, self.err = code, out, err
         assert "Traceback" not in self.err
 
     @property
@@ -99,11 +113,32 @@ class Done:
         return json.loads(self.out)
 
 
-def operate_on(service, *arguments):
+def command_on(service, *arguments):
+    """Runs the command as people do."""
     command = [sys.executable, "-m", "operations", *map(str, arguments)]
     environment = service.environment | {"COLUMNS": "160"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
-    return Done(done)
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def operate_on(service, *arguments):
+    """Runs the command in this process: one of its own takes most of a second for its imports."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        for name, value in (service.environment | {"COLUMNS": "160"}).items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "argv", ["operations", *map(str, arguments)])
+        try:
+            code: str | int | None = main()
+        except SystemExit as stop:  # of wrong arguments
+            code = stop.code
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    """Versions go at once where nobody asks: an operator waits for as long as an answer may take."""
+    monkeypatch.setattr("operations.versions._longest_answer_seconds", lambda _: 0.5)
 
 
 @pytest.fixture

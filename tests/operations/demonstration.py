@@ -10,7 +10,7 @@ from pathlib import Path
 
 import requests
 
-from tests.operations.conftest import BETTER, SERVED, cooler, copy_archive, operate_on, pack_version
+from tests.operations.conftest import BETTER, SERVED, command_on, cooler, copy_archive, pack_version
 from tests.operations.traffic import PHOTO, Traffic
 from tests.service import ROOT, Service, eventually
 
@@ -53,7 +53,7 @@ def transcript(service, traffic, file, truth):
         wait_for_what_is_next(service, traffic, arguments)
         typed = " ".join(arguments).replace("FILE", f"cifar10-{BETTER}.mar")
         before = len(traffic.answers)
-        done = operate_on(service, *(str(file) if each == "FILE" else each for each in arguments))
+        done = command_on(service, *(str(file) if each == "FILE" else each for each in arguments))
         assert done.code == 0, done.out + done.err
         if arguments[0] == "add":
             truth[BETTER] = ask(service, BETTER)

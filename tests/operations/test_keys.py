@@ -1,5 +1,6 @@
 """Keys that run out while the service runs."""
 
+import json
 import shutil
 
 import pytest
@@ -11,6 +12,7 @@ from launcher.settings import Settings
 from operations.errors import Unreachable
 from operations.keys import Keys
 from operations.torchserve import TorchServe, management_url
+from tests.launcher.conftest import elsewhere, stand_in  # noqa: F401  # fixtures
 from tests.operations.conftest import SERVED
 from tests.service import eventually, free_ports
 
@@ -38,6 +40,13 @@ def short_lived(tmp_path, monkeypatch, archives):
     child.stop(20)
     for folder in (settings.run_folder, settings.scratch_folder):
         shutil.rmtree(folder)
+
+
+def test_the_key_that_renews_the_others_goes_past_any_proxy(stand_in, elsewhere, tmp_path):  # noqa: F811
+    path = tmp_path / "key_file.json"
+    path.write_text(json.dumps({"API": {"key": "one"}, "inference": {"key": "new"}}))
+    assert Keys(path, f"http://127.0.0.1:{stand_in.server_port}").renew("inference") == "new"
+    assert stand_in.keys == ["Bearer one"]
 
 
 def test_expired_keys_are_renewed(short_lived):

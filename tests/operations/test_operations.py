@@ -6,10 +6,14 @@ import pytest
 import requests
 
 from handler.archive import MODEL_NAME
+from operations.errors import Refused
 from operations.history import FILE_NAME
+from operations.versions import Versions
 from tests import pictures
-from tests.operations.conftest import BETTER, BROKEN, SERVED, WORSE, loaded
+from tests.operations.conftest import BETTER, BROKEN, SERVED, WORSE, command_on, loaded
 from tests.service import free_ports
+
+pytestmark = pytest.mark.usefixtures("hurried")
 
 
 def named_by(operated, version=""):
@@ -135,7 +139,7 @@ def test_a_corrupt_archive_is_refused_before_torchserve_sees_it(operate, operate
 
 
 def test_a_version_whose_workers_do_not_start_is_taken_away_again(operate, operated, archives):
-    failed = operate("add", archives[BROKEN], "--timeout", "15")
+    failed = operate("add", archives[BROKEN], "--timeout", 5)
     assert failed.code == 1
     assert f"the workers of version {BROKEN} did not start" in failed.err
     assert BROKEN not in loaded(operate)
@@ -166,14 +170,13 @@ def test_scale_down_and_up(operate, load):
     assert (better["workers"], better["ready"]) == (2, 2)
 
 
-def test_workers_that_are_just_starting_are_waited_for(operate, operated, load):
+def test_workers_that_are_just_starting_are_waited_for(operate, operated, load, torchserve):
     load(BETTER)
     assert operate("scale", 0, "--version", BETTER).code == 0
     url = f"{operated.management}/models/cifar10/{BETTER}?min_worker=2&max_worker=2&synchronous=false"
     assert requests.put(url, headers=operated.key("management"), timeout=60).ok
-    refused = operate("canary", BETTER, "--dry-run", "--timeout", 0)
-    assert refused.code == 1
-    assert "has no worker that answers" in refused.err
+    with pytest.raises(Refused, match="has no worker that answers"):
+        Versions(torchserve, operated.store, 0, dry_run=True).try_out(BETTER, "canary", 0.1)
     done = operate("canary", BETTER, "--dry-run", "--json")
     assert done.code == 0, done.out
 
@@ -184,6 +187,17 @@ def test_rollback_to_a_version_that_is_gone_is_refused(operate, operated):
     refused = operate("rollback")
     assert refused.code == 1
     assert "there is no version 9" in refused.err
+
+
+def test_the_command_as_people_call_it(operate, operated, tmp_path):
+    listed = command_on(operated, "list", "--json")
+    assert (listed.code, listed.err) == (0, "")
+    assert listed.document == operate("list", "--json").document
+    refused = command_on(operated, "promote", "9")
+    assert (refused.code, refused.out) == (1, "")
+    assert "there is no version 9" in refused.err
+    assert command_on(operated, "promote").code == 2
+    assert command_on(operated, "list", "--key-file", tmp_path / "none").code == 3
 
 
 def test_a_service_that_is_not_there_is_said(operate, operated, monkeypatch):

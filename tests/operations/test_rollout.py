@@ -1,27 +1,14 @@
 """A version comes, serves, and goes, while people ask without a pause."""
 
-from contextlib import closing
-
 import pytest
 import requests
 
-from launcher.settings import Settings
 from operations.errors import Refused
 from operations.history import Default, History
-from operations.keys import Keys
-from operations.torchserve import TorchServe, management_url
 from operations.versions import Versions
 from tests.operations.conftest import BETTER, SERVED, copy_archive, loaded, operate_on
 from tests.operations.traffic import PHOTO, Traffic
 from tests.service import Service
-
-
-@pytest.fixture
-def torchserve(operated):
-    settings = Settings(**{name.lower(): port for name, port in operated.ports.items()})
-    torchserve = TorchServe(settings, Keys(settings.key_file, management_url(settings)))
-    with closing(torchserve.session):
-        yield torchserve
 
 
 def test_a_rollout_and_a_rollback_under_load_lose_and_mix_nothing(operate, operated, load, torchserve):
@@ -47,7 +34,7 @@ def test_a_rollout_and_a_rollback_under_load_lose_and_mix_nothing(operate, opera
     assert loaded(operate) == [SERVED]
 
 
-def test_a_version_that_is_still_asked_is_not_removed(operate, operated, load, torchserve):
+def test_a_version_that_is_still_asked_is_not_removed(operate, operated, load, torchserve, hurried):
     load(BETTER)
     versions = Versions(torchserve, operated.store, timeout_seconds=3, dry_run=False)
     counted = torchserve.requests_to

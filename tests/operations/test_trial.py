@@ -1,6 +1,8 @@
 """A version on trial in a real gateway before a real TorchServe, and the commands for it."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 import time
@@ -18,6 +20,8 @@ from operations.trial import FILE_NAME, Trial, TrialFile
 from tests.operations.conftest import BETTER, SERVED, WORSE
 from tests.operations.traffic import PHOTO
 from tests.service import ROOT, eventually
+
+pytestmark = pytest.mark.usefixtures("hurried")
 
 
 @pytest.fixture
@@ -90,13 +94,15 @@ def test_decide_promotes_and_a_promotion_ends_the_trial(trial, operated, load):
     assert set(answered_by(operated, 24)) == {SERVED}
     eventually(lambda: status(operated)["trial"]["requests"] + status(operated)["trial"]["dropped"] == 24, 60)
     rules = ("--least-pictures", 1, "--least-asked", 1, "--most-times-slower", 100, "--most-shift", 1)
-    decided = trial("decide", *rules, "--json")
-    if decided.code == 0:
-        assert decided.document["version"] == BETTER
-        assert not (operated.store / FILE_NAME).exists()
-        assert set(answered_by(operated, 4)) == {BETTER}
-    else:  # the machine was busy while the two were measured side by side
+    for _ in range(3):  # the machine may be busy while the two are measured side by side
+        decided = trial("decide", *rules, "--json")
+        if decided.code == 0:
+            break
         assert "latency" in decided.document["error"]
+    assert decided.code == 0, decided.out
+    assert decided.document["version"] == BETTER
+    assert not (operated.store / FILE_NAME).exists()
+    assert set(answered_by(operated, 4)) == {BETTER}
 
 
 def test_a_version_that_misnames_pictures_is_not_put_on_trial(trial, operated, load):
@@ -184,6 +190,19 @@ def test_one_version_at_a_time(tmp_path):
     trials.path.write_text(json.dumps({"candidate": "9"}))
     with pytest.raises(Refused, match="mend or delete"):
         trials.read()
+
+
+def test_a_trial_whose_file_cannot_be_deleted_goes_on(tmp_path, monkeypatch):
+    trials = TrialFile(tmp_path / FILE_NAME)
+    trials.begin("9", "a.mar", "canary", 0.1)
+
+    def unlink(*_, **__):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr("pathlib.Path.unlink", unlink)
+    with pytest.raises(Refused, match=r"trial\.json cannot be deleted \(Operation not permitted\)"):
+        trials.end()
+    assert trials.read()
 
 
 def test_a_place_that_cannot_be_written_is_said(tmp_path):

@@ -1,0 +1,44 @@
+"""What an operator sets reaches the containers, and the balancer's word about senders is believed."""
+
+import pytest
+import yaml
+
+from gateway.settings import Settings
+from tests.deploy.conftest import DEPLOY
+from tests.service import ROOT
+
+# What the containers settle between themselves.
+SETTLED = {"host", "port", "torchserve_url", "model_name", "key_file", "trial_file"}
+
+
+class Loader(yaml.SafeLoader):
+    """Knows Compose's own tag."""
+
+
+Loader.add_constructor("!reset", lambda *_: None)
+
+
+def environment(file, service):
+    described = yaml.load(file.read_text(), Loader)
+    return described["services"][service]["environment"]
+
+
+@pytest.mark.parametrize(
+    ("service", "variables"),
+    [
+        ("gateway", [f"GATEWAY_{name.upper()}" for name in Settings.model_fields if name not in SETTLED]),
+        ("torchserve", ["START_TIMEOUT_SECONDS", "SILENCE_SECONDS"]),
+    ],
+)
+def test_a_setting_is_taken_from_the_environment_of_docker_compose(service, variables):
+    passed_on = environment(ROOT / "docker-compose.yml", service)
+    for variable in variables:
+        assert variable in passed_on
+        assert passed_on[variable] is None or passed_on[variable].startswith(f"${{{variable}:-")
+
+
+def test_the_balancer_says_who_sends_and_the_gateways_believe_it_alone():
+    config = (DEPLOY / "scaled" / "haproxy.cfg").read_text()
+    frontend = config.partition("\nfrontend ")[2].partition("\n\n")[0]
+    assert "\n    option forwardfor\n" in frontend
+    assert environment(DEPLOY / "scaled" / "compose.yml", "gateway")["GATEWAY_TRUSTED_PROXIES"].endswith(":-1}")

@@ -1,0 +1,120 @@
+"""Changes before a stand-in for TorchServe, which fails and is asked when it is told to."""
+
+import errno
+import os
+
+import pytest
+
+from operations.__main__ import weights_of
+from operations.errors import Failed, Refused, Unreachable
+from operations.history import Default, History
+from operations.torchserve import Version
+from operations.trial import FILE_NAME, TrialFile
+from operations.versions import Versions
+
+FIRST, SECOND = Default("1", "cifar10.mar"), Default("2", "two.mar")
+RESPONSE_TIMEOUT = 10  # seconds
+
+
+class StandIn:
+    """As much of operations.torchserve.TorchServe as a promotion and a removal need, and a clock."""
+
+    def __init__(self):
+        self.default_name = "1"
+        self.failure: BaseException | None = None  # what a look at the default ends with once it is another
+        self.now = 1000.0
+        self.asked_at = []
+        self.removed_at = 0.0
+
+    def version(self, name):
+        archive = {each.version: each.archive for each in (FIRST, SECOND)}[name]
+        description = {
+            "modelVersion": name,
+            "modelUrl": archive,
+            "minWorkers": 1,
+            "workers": [{"status": "READY"}],
+            "jobQueueStatus": {"pendingRequests": 0},
+            "responseTimeout": RESPONSE_TIMEOUT,
+        }
+        return Version.of(description, self.default_name)
+
+    def default(self):
+        if self.failure and self.default_name != "1":
+            raise self.failure
+        return self.version(self.default_name)
+
+    def set_default(self, name):
+        self.default_name = name
+
+    def manifest(self, name):
+        raise Unreachable(f"version {name} does not classify")
+
+    def requests_to(self, _):
+        return sum(at <= self.now for at in self.asked_at)
+
+    def check_model_api(self):
+        pass
+
+    def unregister(self, _):
+        self.removed_at = self.now
+
+    # The clock of operations.versions
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+@pytest.fixture
+def torchserve(monkeypatch):
+    torchserve = StandIn()
+    monkeypatch.setattr("operations.versions.time", torchserve)
+    monkeypatch.delenv("GATEWAY_TRIAL_FILE", raising=False)
+    return torchserve
+
+
+@pytest.fixture
+def versions(torchserve, tmp_path):
+    return Versions(torchserve, tmp_path, timeout_seconds=60, dry_run=False)
+
+
+@pytest.mark.parametrize("failure", [Unreachable("TorchServe does not answer"), KeyboardInterrupt()])
+def test_what_fails_after_the_change_takes_no_record_along(torchserve, versions, tmp_path, failure):
+    torchserve.failure = failure
+    with pytest.raises(type(failure)):
+        versions.promote("2")
+    assert History(tmp_path).defaults(SECOND) == [FIRST, SECOND]
+
+
+def test_a_damaged_trial_is_found_out_before_anything_is_changed(torchserve, versions, tmp_path):
+    (tmp_path / FILE_NAME).write_text("{")
+    with pytest.raises(Refused, match="mend or delete it"):
+        versions.promote("2")
+    assert torchserve.default_name == "1"
+    assert [each.name for each in tmp_path.iterdir()] == [FILE_NAME]
+
+
+def test_a_promotion_whose_trial_cannot_be_ended_says_so_and_is_recorded(torchserve, versions, tmp_path, monkeypatch):
+    TrialFile(tmp_path / FILE_NAME).begin("2", "two.mar", "canary", 0.1)
+
+    def unlink(*_, **__):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr("pathlib.Path.unlink", unlink)
+    with pytest.raises(Failed, match=r"version 2 is the default now, but still on trial: .* cannot be deleted"):
+        versions.promote("2")
+    assert History(tmp_path).defaults(SECOND) == [FIRST, SECOND]
+
+
+def test_a_version_goes_when_its_last_request_must_have_been_answered(torchserve, versions):
+    """A worker may have that in hand until TorchServe kills it, and TorchServe does not tell."""
+    last = torchserve.now + 3
+    torchserve.asked_at = [0, last]
+    versions.remove("2")
+    assert last + RESPONSE_TIMEOUT <= torchserve.removed_at <= last + RESPONSE_TIMEOUT + 1
+
+
+def test_a_version_that_does_not_answer_is_shown_without_its_weights(torchserve):
+    assert weights_of(torchserve, torchserve.version("2")) == {"sha256": None, "accuracy": None}

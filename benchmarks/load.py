@@ -173,22 +173,26 @@ def closed_loop(
     return measured
 
 
-def open_loop(request: Request, rate: float, seconds: float, seed: int = 1, note: Note | None = None) -> Measured:
+def open_loop(
+    request: Request,
+    rate: float,
+    seconds: float,
+    seed: int = 1,
+    note: Note | None = None,
+    *,
+    stop: Callable[[], bool] | None = None,
+) -> Measured:
     """Send as many requests a second, at random moments, however long the answers take; latencies count from then.
 
-    `note` is told each outcome, also of requests that nobody took; without it such a one is an error.
+    `note` is told each outcome, also of requests that nobody took; without it such a one is an error. `stop` is asked
+    while none is under way whether it may end before its time.
     """
-    rng = random.Random(seed)  # noqa: S311  # arrivals, no secrets
     with selectors.DefaultSelector() as selector:
         measured = Measured(seconds)
         everyone: set[_Connection] = set()
         idle: list[_Connection] = []
         start = time.perf_counter()
-        moments: deque[float] = deque()
-        moment = rng.expovariate(rate)
-        while moment < seconds:
-            moments.append(start + moment)
-            moment += rng.expovariate(rate)
+        moments = _arrivals(start, rate, seconds, seed)
         deadline = start + seconds + TIMEOUT_SECONDS
         while (moments or len(idle) < len(everyone)) and time.perf_counter() < deadline:
             now = time.perf_counter()
@@ -212,12 +216,25 @@ def open_loop(request: Request, rate: float, seconds: float, seed: int = 1, note
                 if status is not None:
                     _note(measured, connection, status, note)
                     idle.append(connection)
+            if stop and len(idle) == len(everyone) and stop():
+                moments.clear()
         for connection in everyone:
             if connection.is_busy:
                 _note(measured, connection, 0, note)
             connection.close()
         measured.seconds = time.perf_counter() - start
     return measured
+
+
+def _arrivals(start: float, rate: float, seconds: float, seed: int) -> deque[float]:
+    """Draw the moments at which requests come."""
+    rng = random.Random(seed)  # noqa: S311  # arrivals, no secrets
+    moments: deque[float] = deque()
+    moment = rng.expovariate(rate)
+    while moment < seconds:
+        moments.append(start + moment)
+        moment += rng.expovariate(rate)
+    return moments
 
 
 def _note(measured: Measured, connection: _Connection, status: int, note: Note | None) -> None:

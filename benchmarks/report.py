@@ -9,6 +9,12 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
+REQUESTS: Final = (
+    "Latencies are of the requests that were answered 200; errors are all others, whose CPU seconds count as well. "
+    "TorchServe and the gateway are parts of one service: CPU seconds and memory of either are those of both, idle or "
+    "not, and of their launcher."
+)
+"""What the tables of requests are of."""
 SYSTEMS: Final = ("TorchServe", "gateway", "TorchServe as it comes")
 
 
@@ -85,7 +91,7 @@ def _table(results: Results) -> str:
         "",
         "## Requests",
         "",
-        "Latencies are of the requests that were answered 200; errors are all others, whose CPU seconds count as well.",
+        REQUESTS,
         "",
         *rows("closed", "connections", results),
         "",
@@ -99,6 +105,9 @@ def _table(results: Results) -> str:
         "| --- | ---: | ---: | ---: |",
         *(_short(f"{key[1]}, 4 connections", results[key]) for key in results.keys("kind")),
         *(_short(f"{key[1]} in one request, 2 connections", results[key]) for key in results.keys("many")),
+        "",
+        "With fewer cores than all, the load has the others to itself; with all, it shares them, so that the last row "
+        "is less than so many cores could do.",
         "",
         "| cores | TorchServe pictures/s | gateway pictures/s |",
         "| --- | ---: | ---: |",

@@ -1,6 +1,7 @@
 """The real service, started for one trial, with its parts at hand."""
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -62,6 +63,7 @@ class Stage:
     inference_port: int
     processes: Processes
     service_port: int
+    management_port: int
     proxy: Proxy | None = None
 
     @property
@@ -94,13 +96,31 @@ class Stage:
         pids = {each.pid for each in gunicorns}
         return next(each for each in gunicorns if each.ppid() in pids)
 
+    def is_whole(self) -> bool:
+        """Say whether as many of TorchServe's workers are ready as there should be."""
+        with contextlib.suppress(OSError, ValueError, KeyError):  # it is just being started again
+            key = json.loads(self.key_file.read_text())["management"]["key"]
+            url = f"http://127.0.0.1:{self.management_port}/models/cifar10"
+            [model] = requests.get(url, headers={"Authorization": f"Bearer {key}"}, timeout=5).json()
+            ready = [worker for worker in model["workers"] if worker["status"] == "READY"]
+            return len(ready) >= int(model["minWorkers"])
+        return False
+
+    def wait_until_whole(self, most_seconds: float) -> float:
+        """Wait for TorchServe's workers, but no longer than that; give the seconds that it took."""
+        began = now()
+        while now() - began < most_seconds and not self.is_whole():
+            time.sleep(SAMPLE_SECONDS)
+        return now() - began
+
     def wait_until_ready(self) -> None:
-        """Wait for three predictions in a row."""
+        """Wait for all workers and three predictions in a row."""
         in_a_row = 0
 
         def is_ready() -> bool:
             nonlocal in_a_row
-            in_a_row = in_a_row + 1 if requests.get(f"{self.gateway}/readyz", timeout=5).ok else 0
+            answers = self.is_whole() and requests.get(f"{self.gateway}/readyz", timeout=5).ok
+            in_a_row = in_a_row + 1 if answers else 0
             time.sleep(0.5)
             return in_a_row >= 3
 
@@ -112,7 +132,8 @@ def stage(**settings: str) -> Iterator[Stage]:
     """Start the service on free ports."""
     with service(**settings) as (torchserve, gateway):
         inference = urlsplit(torchserve.url).port or 0
-        yield Stage(gateway.url, inference, gateway.processes, urlsplit(gateway.url).port or 0)
+        management = int(gateway.processes.root.environ()["TS_MANAGEMENT_PORT"])
+        yield Stage(gateway.url, inference, gateway.processes, urlsplit(gateway.url).port or 0, management)
 
 
 @contextlib.contextmanager
@@ -130,7 +151,7 @@ def behind_a_proxy(real: Stage) -> Iterator[Stage]:
         try:
             processes = Processes(psutil.Process(process.pid))
             url = f"http://127.0.0.1:{port}/api/v1/classify"
-            far = Stage(url, real.inference_port, processes, real.service_port, proxy)
+            far = Stage(url, real.inference_port, processes, real.service_port, real.management_port, proxy)
             far.wait_until_ready()
             yield far
         finally:

@@ -55,6 +55,13 @@ class Tally:
         ordered = sorted(seconds for _, seconds, kind in self.outcomes if kind in kinds)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
 
+    @property
+    def calm_seconds(self) -> float:
+        """Give the seconds from the last request that had no right answer, or from the first, to the last of all."""
+        sent = [sent for sent, _, _ in self.outcomes]
+        troubled = [sent for sent, _, kind in self.outcomes if kind != ANSWERED]
+        return max(sent) - (max(troubled) if troubled else min(sent)) if sent else 0.0
+
     def trouble_after(self, moment: float, until: float = float("inf")) -> float:
         """Give the seconds from a moment to the last request, sent before `until`, that had no right answer."""
         sent = [sent for sent, _, kind in self.outcomes if kind != ANSWERED and moment <= sent < until]
@@ -62,12 +69,21 @@ class Tally:
 
 
 class Traffic:
-    """An open loop in the background: so many requests a second until it is left."""
+    """An open loop in the background: so many requests a second for so long, or until it may `end` and is left."""
 
     def __init__(self, url: str, rate: float, seconds: float) -> None:
         self.tally = Tally()
+        self._calm_seconds: float | None = None
         request = Request.post(url, PICTURE, {"Content-Type": "application/octet-stream"})
-        self._thread = threading.Thread(target=open_loop, args=(request, rate, seconds, 1, self.tally.note))
+        options = {"note": self.tally.note, "stop": self._may_end}
+        self._thread = threading.Thread(target=open_loop, args=(request, rate, seconds), kwargs=options)
+
+    def end(self, calm_seconds: float = 0.0) -> None:
+        """Let it end before its time, once nothing is under way and all that was sent for so long was answered."""
+        self._calm_seconds = calm_seconds
+
+    def _may_end(self) -> bool:
+        return self._calm_seconds is not None and self.tally.calm_seconds >= self._calm_seconds
 
     def __enter__(self) -> Tally:
         self._thread.start()

@@ -20,6 +20,9 @@ from resilience.traffic import ANSWERED, PICTURE, REFUSED, Tally, Traffic, now
 
 BEFORE_SECONDS: Final = 3.0
 """Undisturbed traffic before a fault."""
+LEAST_SECONDS: Final = 5.0
+CALM_SECONDS: Final = 3.0
+"""A trial that may end early goes on so long after its fault at least, and until so long everything was answered."""
 BUSY: Final = Settings().threads
 """Connections that keep everything busy: each of the gateway's threads has a request."""
 
@@ -114,21 +117,31 @@ FAULTS: Final = (
 )
 
 
-def fault(stage: Stage, trouble: Fault, rate: float) -> Row:
-    """Try one fault under steady traffic; `back_seconds` count from its end, or from its beginning if it has none."""
+def fault(stage: Stage, trouble: Fault, rate: float, *, ends_early: bool = False) -> Row:
+    """Try one fault under steady traffic; `back_seconds` count from its end, or from its beginning if it has none.
+
+    With `ends_early` it is watched until all is well again, `watch_seconds` at most. `calm_seconds` are those at the
+    end of the traffic in which every request was answered.
+    """
     stage.wait_until_ready()
     seconds = BEFORE_SECONDS + trouble.hold_seconds + trouble.watch_seconds
-    with Readiness(stage.gateway) as readiness, Traffic(stage.url, rate, seconds) as tally:
+    traffic = Traffic(stage.url, rate, seconds)
+    with Readiness(stage.gateway) as readiness, traffic as tally:
         time.sleep(BEFORE_SECONDS)
         began = now()
         trouble.begin(stage)
         time.sleep(trouble.hold_seconds)
         ended = now()
         trouble.end(stage)
-        time.sleep(trouble.watch_seconds)
+        if ends_early:
+            time.sleep(LEAST_SECONDS)
+            traffic.end(CALM_SECONDS)
+        else:
+            time.sleep(trouble.watch_seconds)
     row: Row = {"name": trouble.name} | _counts(tally)
     row["longest_seconds"] = round(tally.longest, 2)
     row["back_seconds"] = round(tally.trouble_after(ended), 2)
+    row["calm_seconds"] = round(tally.calm_seconds, 2)
     return row | _readiness(readiness, tally, began)
 
 
@@ -167,19 +180,27 @@ def capacity(stage: Stage, seconds: float) -> Row:
     }
 
 
-def kills(stage: Stage, rate: float, seconds: float, every: float) -> Row:
-    """Kill a worker of TorchServe every so often."""
+def kills(stage: Stage, rate: float, seconds: float, every: float, patience: float = 0.0) -> Row:
+    """Kill a worker of TorchServe every so often, or later where the last one's successor is not ready yet.
+
+    `patience` is by how many seconds it may be later, all in all.
+    """
     stage.wait_until_ready()
     moments = []
-    with Traffic(stage.url, rate, seconds) as tally:
+    traffic = Traffic(stage.url, rate, seconds + patience)
+    with traffic as tally:
         end = now() + seconds
         turns = cycle((0, -1))
         while now() + every < end:
             time.sleep(every)
+            waited = stage.wait_until_whole(patience)
+            patience, end = patience - waited, end + waited
             if workers := stage.workers():
                 moments.append(now())
                 with contextlib.suppress(psutil.NoSuchProcess):
                     workers[next(turns)].kill()
+        time.sleep(max(0.0, end - now()))
+        traffic.end()
     back = [tally.trouble_after(moment, moment + every) for moment in moments]
     return _counts(tally) | {
         "rate": round(rate, 1),
@@ -224,12 +245,14 @@ def overload(stage: Stage, times: float, seconds: float) -> Row:
 def stop(stage: Stage, rate: float) -> Row:
     """Ask the service to end while it is asked for answers; what it took in must be answered."""
     stage.wait_until_ready()
-    with Traffic(stage.url, rate, 12.0) as tally:
+    traffic = Traffic(stage.url, rate, 12.0)
+    with traffic as tally:
         time.sleep(4.0)
         began = now()
         os.kill(stage.processes.root.pid, signal.SIGTERM)
         psutil.wait_procs([stage.processes.root], timeout=40)
         took = now() - began
+        traffic.end()
     return _counts(tally) | {"rate": round(rate, 1), "stop_seconds": round(took, 2)}
 
 

@@ -41,6 +41,9 @@ class CompactSettings(Settings):
         super().__post_init__()
         if len(self.widths) != 3 or min(self.widths) < 1:
             raise ValueError(f"widths must be three positive numbers, not {self.widths}")
+        for name, most in (("shift", 31), ("cutout", 32)):  # pictures have 32 pixels a side, and edges are mirrored
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be 0 to {most} pixels, not {getattr(self, name)}")
 
 
 class CompactTraining(Training):

@@ -23,10 +23,13 @@ from model.networks import build, load_network
 from training import comparison, plots
 from training.__main__ import prepare
 from training.data import DataError
+from training.evaluate import NO_TEST_PICTURES
 from training.lineup import LINEUP, START, Entry
 from training.provenance import processor
-from training.publish import publish
+from training.publish import publish, running_statistics
+from training.reference import ReferenceSettings
 from training.run import ResumeError, Training, train, write_json
+from training.settings import parse
 
 ROOT: Final = Path(__file__).parent.parent
 MANIFESTS: Final = Path("training/manifests")
@@ -44,7 +47,7 @@ def remake(root: Path) -> None:
     """
     documents = comparison.read(root / MANIFESTS)
     rows = comparison.rows_of(documents)
-    served = json.loads((root / "model" / "manifest.json").read_text())["sha256"]
+    served = json.loads((root / "model" / "manifest.json").read_text())
     readme = root / "README.md"
     readme.write_text(comparison.rewritten(readme.read_text(), comparison.section(rows, served)))
     write_json(root / "gateway" / "comparison.json", comparison.for_gateway(rows))
@@ -66,7 +69,7 @@ def start(entry: Entry, data: Path, root: Path, console: Console) -> Training:
     common = ["--data", str(data), "--run", str(folder), "--install", "never"]
     training = prepare(entry.recipe, [*common, *entry.arguments], console)
     if not len(training.data.test):
-        raise DataError(f"{data} has no labelled test pictures to compare networks by")
+        raise DataError(f"{data}: {NO_TEST_PICTURES}")
     return training
 
 
@@ -95,7 +98,8 @@ def file(entry: Entry, folder: Path, root: Path) -> None:
 
     Raises:
         WeightsError: there is no manifest in `folder`, or its weights are others.
-        DataError: it is of another recipe, or of a part of the data only; or what it would lie beside is no manifest.
+        DataError: it is of another recipe or network, or of a part of the data only; or what it would lie beside is no
+            manifest.
     """
     manifest = Manifest.read(folder / "manifest.json")
     weights = folder / "weights.safetensors"
@@ -105,16 +109,29 @@ def file(entry: Entry, folder: Path, root: Path) -> None:
         raise DataError(f"{folder} holds a run by {training['recipe']}; {entry.name} is trained by {entry.recipe}")
     if training["settings"]["limit"] or "test" not in manifest.document["metrics"]:
         raise DataError(f"{folder} holds a run on a part of the pictures, which cannot be compared")
+    if others := _other_settings(entry, training["settings"]):
+        raise DataError(f"{folder} holds another run than {entry.name}'s: {', '.join(others)}")
     variant = entry.variant
     if variant == START:
         variant = "from-imagenet" if training["start"] == "ImageNet" else "from-scratch"
     documents = comparison.read(root / MANIFESTS)
     documents[entry.name] = manifest.document | {"compared": {"title": entry.title, "variant": variant}}
-    times = speeds([build(document["network"]) for document in documents.values()])
+    networks = [build(document["network"]) for document in documents.values()]
+    for document, network in zip(documents.values(), networks, strict=True):
+        document["network"] |= {"running_statistics": running_statistics(network)}  # older manifests do not say
+    times = speeds(networks)
     for (name, document), speed in zip(documents.items(), times, strict=True):
         write_json(root / MANIFESTS / f"{name}.json", document | {"speed": speed})
     if weights.stat().st_size < SMALL_BYTES:
         shutil.copyfile(weights, root / MANIFESTS / f"{entry.name}.safetensors")
+
+
+def _other_settings(entry: Entry, settings: dict[str, Any]) -> list[str]:
+    """Say which settings of a run are not an entry's; of other recipes than the reference any run may be taken."""
+    if entry.recipe != "reference":
+        return []
+    wanted = parse(ReferenceSettings, entry.name, list(entry.arguments)).as_json()
+    return [f"{name} {settings.get(name)}, not {each}" for name, each in wanted.items() if settings.get(name) != each]
 
 
 def speeds(networks: list[Network]) -> list[dict[str, Any]]:

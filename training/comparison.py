@@ -82,17 +82,17 @@ def rows_of(documents: dict[str, dict[str, Any]]) -> list[Row]:
     return sorted((Row.of(name, each) for name, each in documents.items()), key=lambda row: (-row.accuracy, row.name))
 
 
-def section(rows: Sequence[Row], served_sha256: str) -> str:
-    """Write the README's table and the plot's address, in Markdown."""
+def section(rows: Sequence[Row], served: dict[str, Any]) -> str:
+    """Write the README's table and the plot's address, in Markdown; `served` is the manifest of what is served."""
     if not rows:
         return "No network has been trained for the comparison yet; `make compare ARGS=--train` does."
     lines = [f"| {' | '.join(COLUMNS)} |", f"|{' --- |' * len(COLUMNS)}"]
     trained_on = sorted({row.trained_on for row in rows})
     for row in rows:
-        served = " (served)" if row.sha256 == served_sha256 else ""
+        mark = " (served)" if row.sha256 == served["sha256"] else ""
         statistics = f" + {row.running_statistics:,}" if row.running_statistics else ""
         cells = (
-            f"[{row.words}](plots/{row.name}){served}",
+            f"[{row.words}](plots/{row.name}){mark}",
             f"{100 * row.accuracy:.2f} %",
             f"{100 * row.macro_f1:.2f} %",
             f"{row.parameters:,}{statistics}",
@@ -102,12 +102,16 @@ def section(rows: Sequence[Row], served_sha256: str) -> str:
         )
         lines.append(f"| {' | '.join(cells)} |")
     places = " or ".join(sorted({row.measured_on for row in rows}))
+    quantized = "int8" in served and any(row.sha256 == served["sha256"] for row in rows)
     lines += [
         "",
         "Accuracy and F1 are of CIFAR-10's test pictures, one pass each; after + the running statistics of batch norm, "
         "which Keras counts too.",
         "Milliseconds are processor time of the network alone, the median of pictures one at a time, the "
-        f"networks taking turns, on {places}. Minutes are the whole run's, on {' or '.join(trained_on)}.",
+        f"networks taking turns, on {places}.",
+        *(["The served network's accuracy and F1 are of its 8-bit form, its milliseconds of float32."] * quantized),
+        f"Minutes are the whole run's, on {' or '.join(trained_on)}, with whatever else the machine did meanwhile, so "
+        "they compare roughly.",
         "",
         "![Accuracy against milliseconds](plots/comparison.png)",
     ]

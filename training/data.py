@@ -8,6 +8,8 @@ import argparse
 import csv
 import importlib
 import sys
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +28,7 @@ Indices = npt.NDArray[np.int64]
 
 VALIDATION_SHARE: Final = 0.1  # 5,000 of 50,000
 SPLIT_SEED: Final = 10
+SIDE: Final = 32
 NPZ_KEYS: Final = ("train_images", "train_labels", "test_images", "test_labels")
 
 
@@ -100,11 +103,14 @@ def read(source: Path) -> tuple[Split, Split]:
 def _read_npz(path: Path) -> tuple[Split, Split]:
     if not path.exists():
         raise DataError(f"there is no {path}")
-    with np.load(path, allow_pickle=False) as archive:
-        missing = [key for key in NPZ_KEYS if key not in archive]
-        if missing:
-            raise DataError(f"{path} lacks {', '.join(missing)}; it must hold {', '.join(NPZ_KEYS)}")
-        train_images, train_labels, test_images, test_labels = (archive[key] for key in NPZ_KEYS)
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            missing = [key for key in NPZ_KEYS if key not in archive]
+            if missing:
+                raise DataError(f"{path} lacks {', '.join(missing)}; it must hold {', '.join(NPZ_KEYS)}")
+            train_images, train_labels, test_images, test_labels = (archive[key] for key in NPZ_KEYS)
+    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} is no .npz archive, or a damaged one ({error}); make or copy it anew") from error
     return Split(train_images, train_labels), Split(test_images, test_labels)
 
 
@@ -116,7 +122,13 @@ def _read_kaggle(folder: Path) -> tuple[Split, Split]:
         if not table.exists():
             return Split(np.empty((0, 32, 32, 3), np.uint8), np.empty(0, np.uint8))
         with table.open(newline="") as file:
-            rows = sorted((int(row["id"]), row["label"]) for row in csv.DictReader(file))
+            reader = csv.DictReader(file)
+            if not {"id", "label"} <= set(reader.fieldnames or ()):
+                raise DataError(f"{table} needs the columns id and label in its first line, as Kaggle's has them")
+            try:
+                rows = sorted((int(row["id"]), str(row["label"])) for row in reader)
+            except (TypeError, ValueError) as error:
+                raise DataError(f"{table} holds an id that is no number: {error}") from error
         unknown = sorted({label for _, label in rows} - set(LABELS))
         if unknown:
             raise DataError(f"{table} names classes that are not CIFAR-10's: {', '.join(unknown)}")
@@ -125,11 +137,22 @@ def _read_kaggle(folder: Path) -> tuple[Split, Split]:
             path = folder / name / f"{identifier}.png"
             if not path.exists():
                 raise DataError(f"{table} lists picture {identifier}, but there is no {path}")
-            with Image.open(path) as image:
-                images[index] = np.asarray(image.convert("RGB"))
+            images[index] = _read_picture(path)
         return Split(images, np.array([LABELS.index(label) for _, label in rows], np.uint8))
 
     return part("train"), part("test")
+
+
+def _read_picture(path: Path) -> Pixels:
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow has all of them for damaged files
+        raise DataError(f"{path} is no picture that can be read ({error}); unpack Kaggle's archive anew") from error
+    height, width, _ = pixels.shape
+    if (height, width) != (SIDE, SIDE):
+        raise DataError(f"{path} is {width} x {height} pixels, but CIFAR-10's are {SIDE} x {SIDE}")
+    return pixels
 
 
 def _read_torchvision(folder: Path) -> tuple[Split, Split]:

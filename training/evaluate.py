@@ -24,16 +24,13 @@ from training import plots
 from training.data import Cifar10, DataError, Split, load
 from training.machine import use_machine
 from training.metrics import auroc, fit_temperature, measure, scope_scores
-from training.pictures import DRAWN, NONE, drawn, photographs, png
+from training.pictures import DRAWN, NONE, Picture, drawn, photographs, png
 from training.robustness import measure_robustness
 from training.run import tensors, write_json
 from training.through_service import accuracy_through_service
 
 SCOPE_THRESHOLD: Final = 0.1
-"""Share of the pictures it is fitted on that `in_scope` refuses.
-
-With the served network, refusals of the ten and of other things were balanced best there, on validation photographs.
-"""
+"""Share of the pictures it is fitted on that `in_scope` refuses: half by weight are photographs, which score lower."""
 SCOPE_QUANTILES: Final = 201
 DRAWN_PICTURES: Final = 200
 """How many of each kind are drawn."""
@@ -66,15 +63,47 @@ def outputs_of_files(classifier: Classifier, files: list[bytes], console: Consol
     return torch.from_numpy(np.concatenate(parts))
 
 
+def of_the_ten(path: Path) -> list[Picture]:
+    """Read the photographs in a folder or zip file that show one of the ten.
+
+    Raises:
+        DataError: there are none.
+    """
+    pictures = [picture for picture in photographs(path) if picture.label != NONE]
+    if not pictures:
+        raise DataError(f"{path} shows none of the ten, and a scope threshold is fitted on photographs of these")
+    return pictures
+
+
+def photographs_by_name(paths: list[Path]) -> dict[str, list[Picture]]:
+    """Read the photographs in folders or zip files, by the names that the manifest gives them.
+
+    Raises:
+        DataError: there are none at one of the paths, or two would have the same name.
+    """
+    found: dict[str, list[Picture]] = {}
+    for path in paths:
+        name = f"{path.parent.name}/{path.name}"
+        if name in found:
+            raise DataError(f"two of the photographs' places would be called {name} in the manifest; rename one")
+        found[name] = photographs(path)
+    return found
+
+
 def measured(
-    document: dict[str, Any], weights: Path, data: Cifar10, console: Console, scope_photographs: Path | None = None
+    document: dict[str, Any],
+    weights: Path,
+    data: Cifar10,
+    console: Console,
+    scope_photographs: list[Picture] | None = None,
 ) -> tuple[dict[str, Any], Tensor | None]:
     """Give `document` with calibration, scope and metrics made anew for the network at `weights`.
 
     Beside it the calibrated outputs for the test set, shape (N, 10) or (N, 11), if the data has one.
 
-    What is in scope is judged by the scores of the validation set and of those `scope_photographs` that show one of the
-    ten, both weighing the same. Without any, what the document has of such photographs stays.
+    What is in scope is judged by the scores of the validation set and of `scope_photographs`, which show one of the
+    ten, both weighing the same. Without any, what the document has of such photographs stays; where it was fitted under
+    other conditions, that is said.
 
     Raises:
         WeightsError: the weights are not those that the document describes.
@@ -90,13 +119,13 @@ def measured(
     raw = calibrated_outputs(classifier, data.validation, console, "validation")
     temperature = fit_temperature(class_logits(raw), labels)
     validation = raw / temperature
+    made: dict[str, Any] = {"calibration": {"temperature": temperature}, "measured_with": classifier.engine.name}
     scope = _scope(scope_scores(validation))
     if scope_photographs:
-        pictures = [picture for picture in photographs(scope_photographs) if picture.label != NONE]
-        outputs = outputs_of_files(classifier, [picture.data for picture in pictures], console, scope_photographs.stem)
+        outputs = outputs_of_files(classifier, [each.data for each in scope_photographs], console, "scope")
         scope = _scope(scope_scores(validation), scope_scores(outputs / temperature))
     elif document.get("scope", {}).get("photographs"):
-        scope = document["scope"]
+        scope = _kept_scope(document, conditions(plain | made), console)
     floor = float(np.interp(SCOPE_THRESHOLD, np.linspace(0, 1, SCOPE_QUANTILES), scope["quantiles"]))
 
     metrics: dict[str, Any] = {"validation": measure(validation, labels, scope_floor=floor).as_json()}
@@ -105,13 +134,51 @@ def measured(
         test = calibrated_outputs(classifier, data.test, console, "test") / temperature
         _, test_labels = tensors(data.test)
         metrics["test"] = measure(test, test_labels, scope_floor=floor).as_json()
-    made = {
-        "calibration": {"temperature": temperature},
-        "scope": scope,
-        "measured_with": classifier.engine.name,
-        "metrics": metrics,
+    return plain | made | {"scope": scope, "metrics": metrics}, test
+
+
+def conditions(document: dict[str, Any]) -> dict[str, Any]:
+    """Name what the scores depend on that a manifest's figures are made of."""
+    return {
+        "engine": document.get("measured_with"),
+        "int8": document.get("int8", {}).get("sha256"),
+        "temperature": document["calibration"]["temperature"],
     }
-    return plain | made, test
+
+
+def fitted_under(document: dict[str, Any]) -> dict[str, Any]:
+    """Name the conditions under which the scope threshold was fitted: unless it says so, those of the other figures."""
+    under: dict[str, Any] = document["scope"].get("fitted_under") or conditions(document)
+    return under
+
+
+def _kept_scope(document: dict[str, Any], now: dict[str, Any], console: Console) -> dict[str, Any]:
+    """Give the scope that photographs had a part in, with the conditions of its fit where they are not those of now."""
+    before = fitted_under(document)
+    scope = {name: value for name, value in document["scope"].items() if name != "fitted_under"}
+    if before == now:
+        return scope
+    console.print(
+        f"the scope threshold stays as it was fitted with {before['engine']} at temperature {before['temperature']}, "
+        f"though {now['engine']} at {now['temperature']} answers now; --scope-photographs fits it anew",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return scope | {"fitted_under": before}
+
+
+def drop_stale(document: dict[str, Any], before: dict[str, Any], console: Console) -> None:
+    """Take the figures of other pictures out of a document if what was measured `before` is not what answers now."""
+    if "other_pictures" not in document:
+        return
+    if (conditions(document), document["scope"]) != (conditions(before), before["scope"]):
+        del document["other_pictures"]
+        console.print(
+            "the figures of other pictures go: they were measured with another engine, temperature or scope "
+            "threshold; --photographs measures them anew",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _scope(validation: Tensor, photographed: Tensor | None = None) -> dict[str, Any]:
@@ -124,9 +191,9 @@ def _scope(validation: Tensor, photographed: Tensor | None = None) -> dict[str, 
 
 
 def measured_on_others(
-    document: dict[str, Any], weights: Path, test: Tensor, paths: list[Path], console: Console
+    document: dict[str, Any], weights: Path, test: Tensor, others: dict[str, list[Picture]], console: Console
 ) -> dict[str, Any]:
-    """Measure on pictures beside CIFAR-10: photographs in folders or zip files, and drawn pictures.
+    """Measure on pictures beside CIFAR-10: photographs, by name, and drawn pictures.
 
     `test` holds the calibrated outputs for the test set.
 
@@ -135,18 +202,14 @@ def measured_on_others(
 
     Raises:
         WeightsError: the weights are not those that the document describes.
-        DataError: there are no pictures at one of the paths.
     """
     manifest = Manifest.of(document, "the manifest")
     classifier = classifier_of(manifest, weights)
     floor = float(np.interp(manifest.scope_threshold, classifier.levels, manifest.scope_quantiles))
     figures: dict[str, Any] = {}
-    for path in paths:
-        pictures = photographs(path)
-        outputs = outputs_of_files(classifier, [picture.data for picture in pictures], console, path.stem)
-        figures[f"{path.parent.name}/{path.name}"] = photograph_figures(
-            outputs, [picture.label for picture in pictures], floor
-        )
+    for name, pictures in others.items():
+        outputs = outputs_of_files(classifier, [picture.data for picture in pictures], console, name)
+        figures[name] = photograph_figures(outputs, [picture.label for picture in pictures], floor)
     inside = scope_scores(test)
     for kind in DRAWN:
         pictures = drawn(kind, DRAWN_PICTURES)
@@ -214,13 +277,10 @@ def evaluate_corruptions(test: Split, limit: int, console: Console) -> None:
 
     Raises:
         WeightsError: the weights are not those that the manifest describes.
-        DataError: there are no test pictures.
     """
-    if not len(test):
-        raise DataError(NO_TEST_PICTURES)
     served = Manifest.read()
     pictures = test.take(np.arange(min(limit or len(test), len(test))))
-    figures = measure_robustness(served, WEIGHTS_PATH, pictures, console)
+    figures = measure_robustness(served, WEIGHTS_PATH, pictures, console, kept=not limit)
     console.print(
         f"corrupted: mean accuracy {figures['accuracy']:.2%} over {len(figures['by_corruption'])} corruptions at "
         f"5 severities, {figures['pictures']:,} test pictures each",
@@ -247,7 +307,8 @@ def main() -> None:
     parser.add_argument(
         "--scope-photographs",
         type=Path,
-        help="such photographs; those of the ten have their part in the scope threshold",
+        help="a folder or zip file of such photographs: fit the scope threshold anew on those of the ten and on "
+        "validation pictures; without it the threshold stays as photographs made it",
     )
     parser.add_argument(
         "--service",
@@ -269,6 +330,8 @@ def main() -> None:
     console = Console()
     try:
         data = load(options.data)
+        if not len(data.test):
+            raise DataError(NO_TEST_PICTURES)
         if options.corruptions:
             evaluate_corruptions(data.test, options.limit, console)
             return
@@ -277,17 +340,23 @@ def main() -> None:
             said = f"test: accuracy {accuracy:.2%} through {options.service}, weights {sha256}"
             console.print(said, highlight=False, soft_wrap=True)
             return
-        document, test = measured(Manifest.read().document, WEIGHTS_PATH, data, console, options.scope_photographs)
-        if test is None:
-            raise DataError(NO_TEST_PICTURES)
-        if options.photographs:
-            document["other_pictures"] = measured_on_others(document, WEIGHTS_PATH, test, options.photographs, console)
+        # Read before anything is measured, so that what is wrong with them is said at once.
+        scope_photographs = of_the_ten(options.scope_photographs) if options.scope_photographs else None
+        others = photographs_by_name(options.photographs)
+        before = Manifest.read().document
+        document, test = measured(before, WEIGHTS_PATH, data, console, scope_photographs)
+        assert test is not None
+        if others:
+            document["other_pictures"] = measured_on_others(document, WEIGHTS_PATH, test, others, console)
+        else:
+            drop_stale(document, before, console)
     except WeightsError as error:
         sys.exit(f"{'!' * 80}\ntraining.evaluate: {error}\nNothing was written.\n{'!' * 80}")
     except DataError as error:
         sys.exit(f"training.evaluate: {error}")
     report(document, console)
-    report_others(document.get("other_pictures", {}), console)
+    if others:
+        report_others(document["other_pictures"], console)
     write_json(MANIFEST_PATH, document)
     for path in [*plots.draw_all(document, PLOTS_FOLDER), plots.draw_mistakes(data.test, test, PLOTS_FOLDER)]:
         console.print(f"drawn {path}", highlight=False)

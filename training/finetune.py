@@ -37,6 +37,9 @@ from training.views import Views
 
 IMAGENET: Final = Path("imagenet")
 """In place of a file of weights: start from those that were trained on ImageNet."""
+NO_PHOTOGRAPHS: Final = Path("none")
+VARIANTS: Final = (0, 2)
+"""Those whose ImageNet weights can be had."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class FinetuneSettings(Settings):
 
     run: Path = knob(Path("runs/served"), "the run's folder: settings, progress, weights of every epoch", decides=False)
     photographs: Path = knob(
-        Path("none"), "folder or zip file of photographs without labels; none trains without", decides=False
+        NO_PHOTOGRAPHS, "folder or zip file of photographs without labels; none trains without", decides=False
     )
     start: Path = knob(IMAGENET, "file of weights to start from, an earlier run's; imagenet starts anew", decides=False)
     variant: int = knob(0, "EfficientNet-Lite's variant, 0 or 2")
@@ -63,6 +66,10 @@ class FinetuneSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.variant not in VARIANTS:
+            raise ValueError(f"variant must be {' or '.join(map(str, VARIANTS))}, not {self.variant}")
+        if any(side < 32 or side % 32 for side in self.sides):  # the network halves them five times
+            raise ValueError(f"sides must be multiples of 32 pixels, not {self.sides}")
         if len(self.sides) != len(self.side_epochs) or sum(self.side_epochs) != self.epochs:
             raise ValueError(
                 f"side_epochs must have a number for each of the {len(self.sides)} sides and sum to epochs "
@@ -101,7 +108,7 @@ class FinetuneTraining(Training):
         self.optimizers = [torch.optim.AdamW(groups, lr=settings.lr, fused=True)]
         self.views = Views()
         self.photographs = None
-        if settings.photographs != Path("none"):
+        if settings.photographs != NO_PHOTOGRAPHS:
             self.photographs = photographs.load(settings.photographs, settings.run, console)
         smoothing = settings.label_smoothing
         self.targets = torch.full((len(LABELS), NONE_COLUMN + 1), smoothing / len(LABELS))
@@ -118,6 +125,11 @@ class FinetuneTraining(Training):
         except (SafetensorError, RuntimeError) as error:
             raise DataError(f"{settings.start} has no weights of this network: {error}") from error
         return network
+
+    def decided_by(self) -> dict[str, Any]:
+        """Name the photographs by what they are: they may lie anywhere."""
+        shown = self.photographs.sha256 if self.photographs else str(NO_PHOTOGRAPHS)
+        return super().decided_by() | {"photographs": shown}
 
     def notes(self) -> dict[str, Any]:
         """Give how the weights it started from were trained, if a manifest lies beside them, and the whole time."""

@@ -38,6 +38,7 @@ class Photographs:
 
     pixels: Tensor
     targets: Tensor
+    sha256: str  # of all pixels that were read, and of the teacher's name
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -57,8 +58,8 @@ def load(path: Path, cache: Path, console: Console) -> Photographs:
         DataError: there is no such folder or zip file, or no picture in it.
     """
     pixels = _read(path, console)
-    key = hashlib.sha256(pixels.numpy().tobytes() + json.dumps(TEACHER).encode()).hexdigest()[:16]
-    kept = cache / f"photographs-{key}.safetensors"
+    sha256 = hashlib.sha256(pixels.numpy().tobytes() + json.dumps(TEACHER).encode()).hexdigest()
+    kept = cache / f"photographs-{sha256[:16]}.safetensors"
     if kept.exists():
         probabilities = load_file(kept)["probabilities"]
     else:
@@ -67,7 +68,7 @@ def load(path: Path, cache: Path, console: Console) -> Photographs:
         save_file({"probabilities": probabilities}, kept)
     clear = probabilities[:, NONE_COLUMN + 1] <= MOST_AMBIGUOUS
     targets = probabilities[clear, : NONE_COLUMN + 1]
-    return Photographs(pixels[clear], targets / targets.sum(1, keepdim=True))
+    return Photographs(pixels[clear], targets / targets.sum(1, keepdim=True), sha256)
 
 
 def _read(path: Path, console: Console) -> Tensor:

@@ -14,11 +14,13 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from sklearn.datasets import load_digits
 
+from model.images import ImageError, read_pixels
 from model.labels import LABELS
 from training.data import DataError
 
 NONE: Final = "none"
 _LEFT_OUT: Final = "ambiguous"
+_MACS_OWN: Final = "__MACOSX"
 
 
 @dataclass(frozen=True)
@@ -45,44 +47,61 @@ def through_jpeg(pixels: npt.NDArray[np.uint8], quality: int) -> npt.NDArray[np.
 
 
 def files_in(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Give name and bytes of every file in a folder or zip file, by name.
+    """Give name and bytes of every file in a folder or zip file, by name; hidden ones are left out.
 
     Raises:
         DataError: there is neither at `path`.
     """
     if path.is_dir():
         for file in sorted(path.rglob("*")):
-            if file.is_file():
-                yield file.relative_to(path).as_posix(), file.read_bytes()
+            name = file.relative_to(path).as_posix()
+            if file.is_file() and not _is_hidden(name):
+                yield name, file.read_bytes()
     elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             for name in sorted(archive.namelist()):
-                if not name.endswith("/"):
+                if not name.endswith("/") and not _is_hidden(name):
                     yield name, archive.read(name)
     else:
         raise DataError(f"there is no folder or zip file of pictures at {path}")
 
 
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") or part == _MACS_OWN for part in PurePosixPath(name).parts)
+
+
 def photographs(path: Path) -> list[Picture]:
-    """Read pictures that lie as CLASS/NAME in a folder or zip file.
+    """Read pictures that lie as CLASS/NAME in a folder or zip file; what cannot be read is left out.
 
     CLASS is one of the ten or `none`. A file classes.csv in or beside it translates other names: its first column
     holds CLASS and its column `cifar10` one of the ten, `none`, or `ambiguous` for those to be left out.
 
     Raises:
-        DataError: there is neither at `path`, or a CLASS says nothing.
+        DataError: there is neither at `path`, a CLASS says nothing, or no picture lies so.
     """
     names = {label: label for label in (*LABELS, NONE)} | _classes_csv(path)
     pictures = []
     for name, data in files_in(path):
         folder = PurePosixPath(name).parent.name
-        if not folder:
+        if not folder or names.get(folder) == _LEFT_OUT or not _is_picture(data):
             continue
         if folder not in names:
             raise DataError(f"{path} holds {name}, but {folder!r} is neither one of the ten nor in a classes.csv")
-        if names[folder] != _LEFT_OUT:
-            pictures.append(Picture(data, names[folder]))
+        pictures.append(Picture(data, names[folder]))
+    if not pictures:
+        raise DataError(
+            f"no picture that can be read lies as CLASS/NAME in {path}; put them into folders called "
+            f"{', '.join(LABELS)} or {NONE}"
+        )
     return pictures
+
+
+def _is_picture(data: bytes) -> bool:
+    try:
+        read_pixels(data, 32, 32)
+    except ImageError:
+        return False
+    return True
 
 
 def _classes_csv(path: Path) -> dict[str, str]:
@@ -90,8 +109,14 @@ def _classes_csv(path: Path) -> dict[str, str]:
         if file.exists():
             with file.open(newline="") as lines:
                 rows = csv.DictReader(lines)
-                first = (rows.fieldnames or [""])[0]
-                return {row[first]: row["cifar10"] for row in rows}
+                first, *others = rows.fieldnames or [""]
+                if "cifar10" not in others:
+                    raise DataError(f"{file} needs a column cifar10 behind the one that names CLASS")
+                classes = {row[first]: row["cifar10"] for row in rows}
+            for name, label in classes.items():
+                if label not in (*LABELS, NONE, _LEFT_OUT):
+                    raise DataError(f"{file} says {label!r} of {name}; give one of the ten, {NONE} or {_LEFT_OUT}")
+            return classes
     return {}
 
 

@@ -71,14 +71,16 @@ def describe(network: Network) -> dict[str, Any]:
         | network.describe()
         | {
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
-            "running_statistics": sum(
-                value.numel()
-                for name, value in network.named_buffers()
-                if name.endswith(("running_mean", "running_var"))
-            ),
+            "running_statistics": running_statistics(network),
             "multiply_accumulates": counter.get_total_flops() // 2,
         }
     )
+
+
+def running_statistics(network: Network) -> int:
+    """Count the means and variances that batch norm keeps."""
+    kept = ("running_mean", "running_var")
+    return sum(value.numel() for name, value in network.named_buffers() if name.endswith(kept))
 
 
 def history(training: Training, console: Console) -> list[dict[str, float]]:

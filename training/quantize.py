@@ -3,7 +3,8 @@
 The network is written as ONNX and quantised after training by NNCF: weights by channel, activations by layer with
 ranges from calibration pictures, and biases corrected for what rounding shifts. It replaces the one in `model/` only if
 its accuracy on validation data is not worse by more than `WORST_LOSS`. Run `make evaluate` afterwards: the service
-answers with it from then on, so the figures are to be its own. What was measured on corrupted pictures goes.
+answers with it from then on, so the figures are to be its own. What was measured on corrupted pictures and on pictures
+beside CIFAR-10 goes, and of the scope threshold the manifest says what it was fitted with.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from model.manifest import INT8_PATH, MANIFEST_PATH, WEIGHTS_PATH, Manifest, Wei
 from model.network import Network
 from model.networks import load_network
 from training.data import Cifar10, DataError, Split, load
-from training.evaluate import calibrated_outputs
+from training.evaluate import calibrated_outputs, fitted_under
 from training.machine import use_machine
 from training.pictures import files_in, png
 from training.run import write_json
@@ -208,7 +209,7 @@ def main() -> None:
             manifest, load(options.data), new, console, photographs=options.photographs, count=options.pictures
         )
         report(described, console)
-        loss = described["validation"]["float32_accuracy"] - described["validation"]["accuracy"]
+        loss = round(described["validation"]["float32_accuracy"] - described["validation"]["accuracy"], 5)
         if loss > WORST_LOSS:
             sys.exit(f"training.quantize: 8 bits cost {loss:.2%} on validation data; model/ stays as it was")
         new.replace(INT8_PATH)
@@ -218,11 +219,14 @@ def main() -> None:
         new.unlink(missing_ok=True)
     versioned = {"version": options.version} if options.version else {}
     document = manifest.document | versioned | {"int8": described}
-    document.pop("robustness", None)  # make evaluate does not measure it again by itself
+    for name in ("robustness", "other_pictures"):
+        document.pop(name, None)  # make evaluate does not measure them again by itself
+    if document["scope"].get("photographs"):
+        document["scope"] = document["scope"] | {"fitted_under": fitted_under(manifest.document)}
     write_json(MANIFEST_PATH, document)
     console.print(
-        f"installed {INT8_PATH.name} in model/; make evaluate measures what is served from now on, and once more with "
-        "ARGS=--corruptions how it bears corrupted pictures"
+        f"installed {INT8_PATH.name} in model/; make evaluate measures what is served from now on, on photographs with "
+        "--scope-photographs and --photographs in ARGS, and once more with ARGS=--corruptions on corrupted pictures"
     )
 
 

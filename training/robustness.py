@@ -26,11 +26,13 @@ UNFINISHED: Final = Path("runs/robustness.json")
 """What a measurement has so far, so that it can go on when it was stopped."""
 
 
-def measure_robustness(manifest: Manifest, weights: Path, split: Split, console: Console) -> dict[str, Any]:
+def measure_robustness(
+    manifest: Manifest, weights: Path, split: Split, console: Console, *, kept: bool = True
+) -> dict[str, Any]:
     """Measure the network at `weights` on a split under every corruption, at every severity.
 
     Pictures are corrupted, written as PNG and classified batch by batch, on all cores; none are kept. Stopped, the same
-    call goes on with the corruption and severity that it was at.
+    call goes on with the corruption and severity that it was at, unless what it has is not to be `kept`.
 
     Raises:
         WeightsError: the weights are not those that the manifest describes.
@@ -38,7 +40,7 @@ def measure_robustness(manifest: Manifest, weights: Path, split: Split, console:
     engine, _ = open_engine(weights, manifest, 1)  # the cores have a batch each
     classifier = Classifier(engine, manifest)
     conditions = _conditions(manifest, engine.name, len(split))
-    shares = _finished(conditions)
+    shares = _finished(conditions) if kept else {}
     batches = _batches(split)
     progress = Progress(console=console, transient=True)
     task = progress.add_task("", total=len(CORRUPTIONS) * SEVERITIES * len(batches))
@@ -53,9 +55,11 @@ def measure_robustness(manifest: Manifest, weights: Path, split: Split, console:
                     right += count
                     progress.advance(task)
                 by_severity.append(round(right / len(split), 4))
-                write_json(UNFINISHED, {"conditions": conditions, "shares": shares})
+                if kept:
+                    write_json(UNFINISHED, {"conditions": conditions, "shares": shares})
             console.print(said(name, by_severity), highlight=False, soft_wrap=True)
-    UNFINISHED.unlink(missing_ok=True)
+    if kept:
+        UNFINISHED.unlink(missing_ok=True)
     return {
         "pictures": len(split),
         "measured_with": engine.name,

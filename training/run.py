@@ -102,6 +102,10 @@ class Training(ABC):
     def load_state(self, state: dict[str, Any]) -> None:  # noqa: B027  # most recipes have nothing of the kind
         """Take up what `state` gave."""
 
+    def decided_by(self) -> dict[str, Any]:
+        """Give all that decides the weights, as plain values; a run goes on only where it is the same."""
+        return self.settings.as_json()
+
     def notes(self) -> dict[str, Any]:
         """Give what the manifest should say about the run besides its settings."""
         return {}
@@ -177,7 +181,7 @@ class Training(ABC):
         state = {
             "format": STATE_FORMAT,
             "recipe": self.recipe,
-            "settings": self.settings.as_json(),
+            "settings": self.decided_by(),
             "network": self.network.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "recipe_state": self.state(),
@@ -192,13 +196,13 @@ class Training(ABC):
         """Take up the state in the run's folder; False where there is none.
 
         Raises:
-            ResumeError: it was made with other settings or by another recipe.
+            ResumeError: it was made with other settings, on other photographs or by another recipe.
         """
         path = self.settings.run / "state.pt"
         if not path.exists():
             return False
         state = torch.load(path, weights_only=True, map_location=self.device)
-        wanted = self.settings.as_json()
+        wanted = self.decided_by()
         if state["format"] != STATE_FORMAT or state["recipe"] != self.recipe or state["settings"] != wanted:
             changed = [name for name in wanted if state["settings"].get(name) != wanted[name]]
             raise ResumeError(
@@ -280,7 +284,7 @@ def train(training: Training, console: Console) -> bool:
     settings = training.settings
     resumed = training.resume()
     if not resumed:
-        made = {"recipe": training.recipe, "settings": settings.as_json(), "made_by": provenance()}
+        made = {"recipe": training.recipe, "settings": training.decided_by(), "made_by": provenance()}
         write_json(settings.run / "settings.json", made)
     progressed = training.progressed
     total = training.work(settings.epochs)

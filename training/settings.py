@@ -34,9 +34,9 @@ class Settings:
     def __post_init__(self) -> None:
         if self.install not in ("better", "always", "never"):
             raise ValueError(f"install must be better, always or never, not {self.install!r}")
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        for name, least in (("epochs", 1), ("batch_size", 1), ("threads", 0), ("limit", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be {least} or more, not {getattr(self, name)}")
 
     def as_json(self) -> dict[str, Any]:
         """Give what decides the weights, as plain values; folders and the machine's threads are left out."""

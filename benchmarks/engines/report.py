@@ -2,12 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from benchmarks.engines.kinds import BATCHES, KINDS, SERVED
-
-WORST_LOSS: Final = 0.001
-"""An engine may get so much less of the test pictures right than float32 does, and be chosen."""
+from benchmarks.engines.kinds import BATCHES, SERVED
 
 
 class Engines:
@@ -20,12 +17,6 @@ class Engines:
     def rate(self, name: str, batch: int) -> float:
         """Give pictures a second."""
         return float(1000 * batch / self.rows[name][f"milliseconds_{batch}"])
-
-    def best(self) -> float:
-        """Give the pictures a second of the fastest that is accurate enough."""
-        exact = self.rows[next(iter(KINDS))]["accuracy"]
-        names = [name for name, row in self.rows.items() if row.get("accuracy", 0) >= exact - WORST_LOSS]
-        return max(self.rate(name, batch) for name in names for batch in BATCHES)
 
 
 def write(path: Path) -> Path:

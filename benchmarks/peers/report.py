@@ -9,7 +9,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-from benchmarks.report import Results, rows
+from benchmarks.report import REQUESTS, Results, rows
 
 OURS: Final = ("TorchServe", "gateway")
 AT_PEERS: Final = "open, at 70% of the best peer's capacity"
@@ -95,7 +95,7 @@ def _table(results: Comparison, plot: str) -> str:
         "",
         "## Requests",
         "",
-        "Latencies are of the requests that were answered 200; errors are all others, whose CPU seconds count as well.",
+        REQUESTS,
         "",
         *rows("closed", "connections", results),
         "",

@@ -118,6 +118,7 @@ def test_table_and_plot_are_made_of_the_results(tmp_path):
     write_json(path, document())
     table, plot = report.write(path)
     assert f"| FastAPI | 1.2 | {500 - min(CONNECTIONS)} | 2.0 |" in table.read_text()
+    assert "memory of either are those of both" in table.read_text()
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 

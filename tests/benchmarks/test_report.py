@@ -57,6 +57,7 @@ def test_table_and_plot_are_made_of_the_results(tmp_path):
     write_json(path, document())
     table, plot = report.write(path)
     assert "| TorchServe's throughput, of the limit | 0.90 |" in table.read_text()
+    assert "with all, it shares them" in table.read_text()
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 

@@ -1,17 +1,17 @@
 """Short forms of `make chaos` and `make soak` on the real service: what is promised of requests, not how fast it is."""
 
-from dataclasses import replace
-
 import pytest
 
+from benchmarks.load import Outcome
 from gateway.settings import Settings
+from gateway.worker import BURST_SECONDS
 from resilience import report, trials
 from resilience.stage import behind_a_proxy, stage
-from resilience.traffic import ANSWERED, REFUSED
+from resilience.traffic import ANSWERED, LABEL, REFUSED, Tally
 
-BOUND_SECONDS = Settings().answer_timeout_seconds + 1
+BOUND_SECONDS = Settings().answer_timeout_seconds + 2  # for the way to the gateway and back on a busy machine
 RATE = 20.0
-SHORT_SECONDS = 14.0
+SHOWS_LATE = (trials._suspend_worker, trials._suspend_torchserve)  # only silence tells what hangs from what is busy
 ONE_ANSWER = {ANSWERED, REFUSED, "504"}
 
 
@@ -27,11 +27,18 @@ def far(service):
         yield running
 
 
+def test_calm_is_counted_from_the_last_failure():
+    tally = Tally()
+    assert tally.calm_seconds == 0
+    for sent, status in ((1.0, 200), (2.0, 503), (9.0, 200), (4.0, 200), (3.0, 504)):
+        tally.note(Outcome(sent, 0.1, status, LABEL))
+    assert tally.calm_seconds == 6
+
+
 @pytest.mark.parametrize("fault", trials.FAULTS, ids=lambda fault: fault.name)
 def test_every_request_gets_one_answer_in_time(service, far, fault):
-    if fault.begin is not trials._suspend_torchserve:  # which is left alone for 20 seconds
-        fault = replace(fault, watch_seconds=min(fault.watch_seconds, SHORT_SECONDS))
-    row = trials.fault(far if fault.is_in_the_network else service, fault, RATE)
+    where = far if fault.is_in_the_network else service
+    row = trials.fault(where, fault, RATE, ends_early=fault.begin not in SHOWS_LATE)
     allowed = set(ONE_ANSWER)
     if fault.begin is trials._kill_gateway:
         # What that process had in its hands is gone with it; a load balancer asks another (tests/containers).
@@ -40,11 +47,11 @@ def test_every_request_gets_one_answer_in_time(service, far, fault):
     assert set(row["outcomes"]) <= allowed, row
     assert row["longest_seconds"] <= BOUND_SECONDS, row
     assert row["outcomes"][ANSWERED] > row["requests"] / 3, row
-    assert row["back_seconds"] < fault.watch_seconds, row
+    assert row["calm_seconds"] >= trials.CALM_SECONDS, row  # or it was watched to the end and all was not well again
 
 
 def test_a_worker_killed_again_and_again_costs_next_to_nothing(service):
-    row = trials.kills(service, rate=RATE, seconds=20, every=5)
+    row = trials.kills(service, rate=RATE, seconds=20, every=5, patience=30)
     assert row["kills"] == 3
     assert set(row["outcomes"]) <= {ANSWERED, REFUSED}
     assert row["answered_share"] >= 0.99
@@ -52,7 +59,7 @@ def test_a_worker_killed_again_and_again_costs_next_to_nothing(service):
 
 
 def test_overload_is_answered_or_refused(service):
-    row = trials.overload(service, times=5, seconds=8)
+    row = trials.overload(service, times=5, seconds=BURST_SECONDS + 1)  # longer than it is taken for a burst
     assert set(row["outcomes"]) == {ANSWERED, REFUSED}
     assert row["gateway_memory_mb"] < 400
     said = report.markdown({"overload": row | {"processor": "x"}})
@@ -63,14 +70,14 @@ def test_use_does_not_grow_from_request_to_request(service):
     said = trials.soak(service, requests=3000, steps=3, say=print)
     assert said["errors"] == 0
     first, *_, last = said["uses"][1:]
-    assert last["threads"] <= first["threads"]
+    assert last["threads"] <= first["threads"] + 5
     assert last["descriptors"] <= first["descriptors"] + 5
     assert last["files"] == first["files"]
 
 
-def test_a_stop_loses_nothing_that_was_accepted():
-    with stage() as service:
-        row = trials.stop(service, rate=50.0)
+def test_a_stop_loses_nothing_that_was_accepted(service):
+    """The last one here, since it ends the service of all."""
+    row = trials.stop(service, rate=50.0)
     assert set(row["outcomes"]) <= {ANSWERED, "not accepted"}
     assert row["outcomes"][ANSWERED] > 100
     assert row["stop_seconds"] < 20

@@ -5,6 +5,7 @@ import itertools
 import json
 import shutil
 import signal
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import pytest
@@ -16,6 +17,7 @@ from tests.service import ROOT
 from training import compare, comparison, plots, run
 from training.__main__ import RECIPES
 from training.data import DataError
+from training.evaluate import NO_TEST_PICTURES
 from training.lineup import LINEUP, START, VARIANTS, Entry
 from training.reference import ReferenceSettings
 from training.settings import parse
@@ -100,9 +102,13 @@ def test_the_served_network_is_marked_and_the_best_comes_first(trained):
     documents["second"]["metrics"]["test"]["accuracy"] = 1.0
     rows = comparison.rows_of(documents)
     assert [row.name for row in rows] == ["second", "first"]
-    text = comparison.section(rows, documents["second"]["sha256"])
+    text = comparison.section(rows, documents["second"])
     assert "[Compact CNN, from random weights](plots/second) (served)" in text
     assert text.count("(served)") == 1
+    assert "8-bit" not in text
+    words = "The served network's accuracy and F1 are of its 8-bit form"
+    assert words in comparison.section(rows, documents["second"] | {"int8": {}})
+    assert words not in comparison.section(rows[1:], documents["second"] | {"int8": {}})
 
 
 def test_remaking_gives_the_same_bytes(trained):
@@ -157,6 +163,41 @@ def test_a_run_by_another_recipe_or_on_a_part_is_not_filed(trained, tmp_path):
     (part / "manifest.json").write_text(json.dumps(document))
     with pytest.raises(DataError, match="a part of the pictures"):
         compare.file(FIRST, part, tmp_path)
+
+
+def published(folder, name):
+    """A run's folder as publishing leaves it, of a network whose weights are committed."""
+    folder.mkdir()
+    shutil.copy(ROOT / "training" / "manifests" / f"{name}.safetensors", folder / "weights.safetensors")
+    shutil.copy(ROOT / "training" / "manifests" / f"{name}.json", folder / "manifest.json")
+    return folder
+
+
+def test_a_run_with_other_settings_than_its_names_is_not_filed(tmp_path):
+    folder = published(tmp_path / "run", "compact-cnn")
+    [resnet] = [entry for entry in LINEUP if entry.name == "resnet-20"]
+    with pytest.raises(DataError, match="another run than resnet-20's: network CompactCnn, not ResNet"):
+        compare.file(resnet, folder, tmp_path)
+    assert not (tmp_path / "training").exists()
+
+
+def test_filing_counts_running_statistics_where_a_manifest_does_not_say(tmp_path, monkeypatch):
+    folder = published(tmp_path / "run", "compact-cnn")
+    document = json.loads((folder / "manifest.json").read_text())
+    del document["network"]["running_statistics"]
+    (folder / "manifest.json").write_text(json.dumps(document))
+    speed = {"milliseconds": 1.0, "runs": 1, "hardware": "a slide rule"}
+    monkeypatch.setattr(compare, "speeds", lambda networks: [speed] * len(networks))
+    [entry] = [entry for entry in LINEUP if entry.name == "compact-cnn"]
+    compare.file(entry, folder, tmp_path)
+    filed = json.loads((tmp_path / "training" / "manifests" / "compact-cnn.json").read_text())
+    assert filed["network"]["running_statistics"] == 576
+
+
+def test_data_without_labels_of_test_pictures_is_said(tmp_path, console, monkeypatch):
+    monkeypatch.setattr(compare, "prepare", lambda *_: SimpleNamespace(data=SimpleNamespace(test=())))
+    with pytest.raises(DataError, match=NO_TEST_PICTURES):
+        compare.start(FIRST, tmp_path, tmp_path, console)
 
 
 def test_a_readme_without_its_marks_is_said():

@@ -10,6 +10,7 @@ from PIL import Image
 
 from model.labels import LABELS
 from training import data
+from training.pictures import png
 
 
 def write_kaggle(folder, name, split):
@@ -97,6 +98,41 @@ def test_an_archive_that_is_not_cifar10_is_named(npz, tmp_path, change, words):
     np.savez(path, **{name: value for name, value in arrays.items() if value is not None})
     with pytest.raises(data.DataError, match=words):
         data.load(path)
+
+
+@pytest.mark.parametrize("damage", [lambda _: b"", lambda _: b"not an archive", lambda whole: whole[: len(whole) // 2]])
+def test_a_damaged_archive_is_named(npz, tmp_path, damage):
+    path = tmp_path / "cifar10.npz"
+    path.write_bytes(damage(npz.read_bytes()))
+    with pytest.raises(data.DataError, match=r"cifar10\.npz is no \.npz archive, or a damaged one"):
+        data.load(path)
+
+
+def test_a_damaged_picture_in_an_archive_is_named(npz, tmp_path):
+    path = tmp_path / "cifar10.npz"
+    whole = bytearray(npz.read_bytes())
+    whole[10_000] ^= 255
+    path.write_bytes(whole)
+    with pytest.raises(data.DataError, match="damaged"):
+        data.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("trainLabels.csv", b"picture,class\n1,cat\n", "the columns id and label"),
+        ("trainLabels.csv", b"id,label\none,cat\n", "an id that is no number"),
+        ("trainLabels.csv", b"id,label\n1\n", "not CIFAR-10's: None"),
+        ("train/1.png", b"not a picture", r"1\.png is no picture"),
+        ("train/1.png", png(np.zeros((1, 1, 3), np.uint8)), r"1\.png is 1 x 1 pixels"),
+        ("train/1.png", png(np.zeros((32, 32, 3), np.uint8))[:60], r"1\.png is no picture"),
+    ],
+)
+def test_what_is_wrong_in_kaggles_layout_is_named(npz, tmp_path, name, content, words):
+    write_kaggle(tmp_path, "train", data.read(npz)[0])
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(data.DataError, match=words):
+        data.load(tmp_path)
 
 
 def test_a_missing_archive_is_named(tmp_path):

@@ -26,7 +26,9 @@ def test_a_real_photograph_is_known_and_its_answer_kept(tmp_path, console, monke
     assert LABELS[first.targets[0, :10].argmax()] == pictures.PHOTO_LABEL
 
     monkeypatch.setattr(photographs, "_ask", None)  # must not be needed again
-    assert torch.equal(photographs.load(tmp_path / "photos", tmp_path, console).targets, first.targets)
+    again = photographs.load(tmp_path / "photos", tmp_path, console)
+    assert torch.equal(again.targets, first.targets)
+    assert again.sha256 == first.sha256
 
 
 def test_a_folder_without_pictures_is_said(tmp_path, console):
@@ -39,7 +41,7 @@ def test_a_folder_without_pictures_is_said(tmp_path, console):
 def test_photographs_of_the_ten_are_drawn_as_often_as_is_asked():
     targets = torch.zeros(100, 11)
     targets[:5, 3] = targets[5:, 10] = 1
-    known = photographs.Photographs(torch.zeros(100, 3, 64, 64, dtype=torch.uint8), targets)
+    known = photographs.Photographs(torch.zeros(100, 3, 64, 64, dtype=torch.uint8), targets, "")
     drawn = known.draw(3000, 0.4, torch.Generator().manual_seed(0))
     assert (drawn < 5).float().mean() == pytest.approx(0.4, abs=0.03)
     assert set(drawn.tolist()) == set(range(100))

@@ -42,7 +42,9 @@ def served(network, tmp_path, monkeypatch):
         "network": describe(network),
         "input": {"detail": 32},
         "calibration": {"temperature": 1.0},
-        "scope": {"threshold": 0.05, "quantiles": [0.0, 1.0]},
+        "scope": {"threshold": 0.05, "quantiles": [0.0, 1.0], "photographs": 10},
+        "measured_with": "an engine",
+        "other_pictures": {"digits": {"auroc": 0.9}},
         "robustness": {"accuracy": 0.9},
     }
     (tmp_path / "manifest.json").write_text(json.dumps(document))
@@ -74,7 +76,8 @@ def test_the_quantised_network_is_installed_packed_and_served(served, npz, photo
     assert described["calibration"] == {"pictures": 20, "photographs": 10}
     assert described["validation"]["same_answers"] > 0.8
     assert "of the answers the same" in capsys.readouterr().out
-    assert "robustness" not in manifest.document  # that was another network's
+    assert not {"robustness", "other_pictures"} & set(manifest.document)  # those were another network's
+    assert manifest.document["scope"]["fitted_under"]["engine"] == "an engine"
 
     engine, reason = open_engine(served / "weights.safetensors", manifest, 1)
     assert (type(engine), engine.side, reason) == (Int8Engine, 32, "")
@@ -93,6 +96,17 @@ def test_one_that_answers_worse_is_not_installed(served, npz, monkeypatch):
     with pytest.raises(SystemExit, match=r"8 bits cost .* stays as it was"):
         main(monkeypatch, npz)
     assert {path.name: path.read_bytes() for path in served.iterdir()} == before
+
+
+def test_a_loss_of_just_as_much_as_is_allowed_is_taken(served, npz, monkeypatch):
+    def make(manifest, data, path, *_, **__):
+        path.write_bytes(b"a network")
+        figures = {"same_answers": 1.0, "largest_difference": 0.0}
+        return {"validation": {"float32_accuracy": 0.9626, "accuracy": 0.9616} | figures}  # five of 5,000
+
+    monkeypatch.setattr(quantize, "make", make)
+    main(monkeypatch, npz)
+    assert (served / "int8.onnx").read_bytes() == b"a network"
 
 
 def test_too_few_photographs_are_said(network, served, tiny, photographs_zip):

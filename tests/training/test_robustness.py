@@ -12,7 +12,7 @@ from model.classifier import class_logits
 from model.manifest import MANIFEST_PATH, WEIGHTS_PATH, Manifest
 from training import corruptions, evaluate, robustness
 from training.corruptions import CORRUPTIONS, Corruption
-from training.data import Cifar10, Split
+from training.data import Cifar10
 
 WORKS = robustness._right
 
@@ -68,8 +68,19 @@ def test_the_command_adds_the_figures_to_the_manifest_and_draws_them(few, tmp_pa
 def test_a_limit_measures_so_many_and_writes_nothing(hundred, two_corruptions, tmp_path, monkeypatch, capsys):
     run_evaluate(monkeypatch, hundred, "--limit", "5")
     assert "5 test pictures each" in capsys.readouterr().out
+    assert not robustness.UNFINISHED.exists()
     assert not (tmp_path / "manifest.json").exists()
     assert not (tmp_path / "robustness.png").exists()
+
+
+def test_a_limited_measurement_leaves_a_stopped_one_as_it_is(hundred, monkeypatch):
+    nothing = {"nothing": Corruption(lambda pictures, *_: pictures, (0,) * 5)}
+    for module in (corruptions, robustness):
+        monkeypatch.setattr(module, "CORRUPTIONS", nothing)
+    robustness.UNFINISHED.parent.mkdir()
+    robustness.UNFINISHED.write_text("an hour's work")
+    run_evaluate(monkeypatch, hundred, "--limit", "5")
+    assert robustness.UNFINISHED.read_text() == "an hour's work"
 
 
 def test_a_limit_that_means_nothing_is_said(monkeypatch, capsys):
@@ -78,11 +89,6 @@ def test_a_limit_that_means_nothing_is_said(monkeypatch, capsys):
         with pytest.raises(SystemExit):
             evaluate.main()
         assert "together with --corruptions" in capsys.readouterr().err
-
-
-def test_a_source_without_test_pictures_is_said(few, monkeypatch):
-    with pytest.raises(SystemExit, match="no labelled test pictures"):
-        run_evaluate(monkeypatch, Split(few.images[:0], few.labels[:0]))
 
 
 def test_pictures_left_as_they_are_give_the_accuracy_of_clean_ones(hundred, monkeypatch):

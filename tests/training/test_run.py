@@ -15,11 +15,11 @@ from handler.engine import Float32Engine
 from model.classifier import Classifier
 from model.manifest import Manifest, sha256_of
 from model.networks import load_network
-from training import evaluate, publish, run
+from training import evaluate, photographs, publish, run
 from training.__main__ import prepare
 from training.compact import CompactSettings, CompactTraining
 from training.data import DataError
-from training.finetune import FinetuneSettings, FinetuneTraining
+from training.finetune import NO_PHOTOGRAPHS, FinetuneSettings, FinetuneTraining
 from training.pictures import png
 from training.reference import ReferenceSettings, ReferenceTraining
 
@@ -149,6 +149,22 @@ def test_other_settings_do_not_continue_a_run(compact, tiny, console):
         run.train(start(compact, tiny, console), console)
 
 
+def test_other_photographs_do_not_continue_a_run(served, tiny, console, monkeypatch):
+    def load(path, *_):
+        targets = torch.full((2, 11), 1 / 11)
+        return photographs.Photographs(torch.zeros(2, 3, 64, 64, dtype=torch.uint8), targets, sha256=path.name)
+
+    monkeypatch.setattr(photographs, "load", load)
+    training = start(served, tiny, console)
+    served.run.mkdir()
+    training.save()
+    assert training.decided_by()["photographs"] == served.photographs.name
+    assert start(served, tiny, console).resume()
+    for other in (served.photographs.with_name("others.zip"), NO_PHOTOGRAPHS):
+        with pytest.raises(run.ResumeError, match=r"other settings \(photographs\)"):
+            start(replace(served, photographs=other), tiny, console).resume()
+
+
 def test_another_recipe_does_not_continue_a_run(compact, served, tiny, console):
     run.train(start(replace(compact, epochs=1), tiny, console), console)
     with pytest.raises(run.ResumeError):
@@ -185,7 +201,13 @@ def test_the_kept_weights_are_an_average(served, tiny, console):
         ["compact", "--epochs", "0"],
         ["compact", "--widths", "1", "2"],
         ["compact", "--install", "maybe"],
+        ["compact", "--limit", "-5"],
+        ["compact", "--threads", "-1"],
+        ["compact", "--shift", "32"],
+        ["compact", "--cutout", "40"],
         ["served", "--side-epochs", "1", "1"],
+        ["served", "--sides", "64", "96", "100"],
+        ["served", "--variant", "1"],
         ["reference", "--network", "AlexNet"],
         ["reference", "--network", "ResNet", "--no-dropout"],
         ["reference", "--network", "ResNet", "--pretrained"],

@@ -1,0 +1,129 @@
+"""What evaluation keeps of earlier figures, and what it says before it measures anything."""
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from model.images import read_pixels
+from training import evaluate
+from training.data import Cifar10, DataError, Split
+from training.pictures import NONE, Picture, png
+
+PHOTOGRAPHS = [Picture(png(np.full((64, 64, 3), shade, np.uint8)), "cat") for shade in range(0, 250, 10)]
+
+
+@pytest.fixture
+def console():
+    return Console(file=io.StringIO(), width=200)
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    """A classifier that needs no weights; its engine's name can be changed."""
+    engine = SimpleNamespace(name="one engine")
+
+    def outputs(pixels):
+        return pixels.reshape(len(pixels), -1)[:, :11].astype(np.float32) / 64
+
+    def read(data):
+        return read_pixels(data, 32, 32)
+
+    classifier = SimpleNamespace(engine=engine, read=read, outputs=outputs)
+    monkeypatch.setattr(evaluate, "classifier_of", lambda *_: classifier)
+    return engine
+
+
+@pytest.fixture
+def before(engine, tiny, tmp_path, console):
+    """A manifest with a scope threshold that photographs had their part in, and with figures of other pictures."""
+    described = {"version": "1.0", "sha256": "", "input": {"detail": 32}}
+    document, _ = evaluate.measured(described, tmp_path, tiny, console, PHOTOGRAPHS)
+    return document | {"other_pictures": {"digits": {"auroc": 0.9}}}
+
+
+def again(document, data, console):
+    measured, _ = evaluate.measured(document, Path(), data, console)
+    evaluate.drop_stale(measured, document, console)
+    return measured
+
+
+def test_under_the_same_conditions_all_stays_and_nothing_is_said(before, tiny, console):
+    assert again(before, tiny, console) == before
+    assert before["scope"]["photographs"] == len(PHOTOGRAPHS)
+    assert console.file.getvalue().strip() == ""
+
+
+def test_with_another_engine_other_pictures_go_and_the_scope_says_what_it_was_fitted_with(
+    before, engine, tiny, console, tmp_path
+):
+    engine.name = "another engine"
+    after = again(before, tiny, console)
+    assert "other_pictures" not in after
+    assert after["scope"] == before["scope"] | {"fitted_under": evaluate.conditions(before)}
+    said = console.file.getvalue()
+    assert "fitted with one engine" in said
+    assert "--scope-photographs fits it anew" in said
+    assert "--photographs measures them anew" in said
+
+    assert again(after, tiny, console)["scope"] == after["scope"]
+    assert console.file.getvalue().count("--scope-photographs") == 2  # it is said until it is mended
+    mended, _ = evaluate.measured(after, tmp_path, tiny, console, PHOTOGRAPHS)
+    assert "fitted_under" not in mended["scope"]
+    engine.name = "one engine"
+    assert again(after, tiny, console)["scope"] == before["scope"]
+
+
+@pytest.mark.parametrize("change", [{"calibration": {"temperature": 9.0}}, {"int8": {"sha256": "others"}}])
+def test_another_temperature_or_quantised_network_is_another_condition(before, change, console):
+    document = before | change
+    evaluate.drop_stale(document, before, console)
+    assert "other_pictures" not in document
+
+
+def test_with_another_scope_threshold_other_pictures_go(before, console):
+    document = before | {"scope": before["scope"] | {"quantiles": [0.0, 1.0]}}
+    evaluate.drop_stale(document, before, console)
+    assert "other_pictures" not in document
+
+
+def write(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(PHOTOGRAPHS[0].data)
+    return folder
+
+
+def test_photographs_of_the_same_name_and_without_any_of_the_ten_are_said(tmp_path):
+    places = [write(tmp_path / place / "mine" / "photos", "cat/1.png", "none/2.png") for place in ("one", "two")]
+    assert list(evaluate.photographs_by_name(places[:1])) == ["mine/photos"]
+    with pytest.raises(DataError, match="would be called mine/photos"):
+        evaluate.photographs_by_name(places)
+    assert [picture.label for picture in evaluate.of_the_ten(places[0])] == ["cat"]
+    with pytest.raises(DataError, match="shows none of the ten"):
+        evaluate.of_the_ten(write(tmp_path / "others", f"{NONE}/1.png"))
+
+
+def run(monkeypatch, data, *arguments):
+    monkeypatch.setattr(evaluate, "load", lambda _: data)
+    monkeypatch.setattr(evaluate, "measured", lambda *_: pytest.fail("it was measured"))
+    monkeypatch.setattr(evaluate, "accuracy_through_service", lambda *_: pytest.fail("the service was asked"))
+    monkeypatch.setattr(evaluate, "evaluate_corruptions", lambda *_: pytest.fail("corruptions were measured"))
+    monkeypatch.setattr("sys.argv", ["evaluate", *arguments])
+    evaluate.main()
+
+
+@pytest.mark.parametrize("arguments", [[], ["--corruptions"], ["--service", "http://127.0.0.1:1"]])
+def test_a_source_without_labelled_test_pictures_is_said_first(tiny, monkeypatch, arguments):
+    nothing = Split(tiny.test.images[:0], tiny.test.labels[:0])
+    with pytest.raises(SystemExit, match="no labelled test pictures"):
+        run(monkeypatch, Cifar10(tiny.train, tiny.validation, nothing), *arguments)
+
+
+@pytest.mark.parametrize("option", ["--photographs", "--scope-photographs"])
+def test_photographs_are_read_before_anything_is_measured(tiny, monkeypatch, tmp_path, option):
+    with pytest.raises(SystemExit, match="no folder or zip file"):
+        run(monkeypatch, tiny, option, str(tmp_path / "nowhere"))

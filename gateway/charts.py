@@ -109,8 +109,10 @@ def compared() -> list[dict[str, Any]]:
     return networks
 
 
-NUMBER_SIZE: Final = (18.0, 13.0)
-"""Width and height of a number of two digits."""
+NUMBER_SIZE: Final = (34.0, 24.0)
+"""Width and height of a number of two digits, as large as on a phone."""
+Place = tuple[float, float, str]
+"""Where a number stands: SVG's x, y and text-anchor."""
 
 
 @dataclass(frozen=True)
@@ -118,23 +120,31 @@ class Scatter:
     """Networks as points, in their own order, with places for their numbers, and the axes' ticks: (position, value)."""
 
     points: list[tuple[float, float]]
-    numbers: list[tuple[float, float]]
+    numbers: list[Place]
     across: list[tuple[float, float]]
     up: list[tuple[float, float]]
 
 
-def _numbers(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def _numbers(points: Sequence[tuple[float, float]]) -> list[Place]:
     """Find a place beside each point, right or left, above or below, that no other point's number has."""
-    placed: list[tuple[float, float]] = []
+    placed: list[Place] = []
     for x, y in points:
-        places = [(round(x + right, 1), round(y + down, 1)) for down in (-4, 13, -18, 27) for right in (7, -23)]
+        places = [
+            (round(x + right, 1), round(y + down, 1), anchor)
+            for down in (-4, 20, -28, 44)
+            for right, anchor in ((7, "start"), (-7, "end"))
+        ]
         free = [place for place in places if not any(_overlap(place, other) for other in placed)]
         placed.append((free or places)[0])
     return placed
 
 
-def _overlap(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    return abs(one[0] - other[0]) < NUMBER_SIZE[0] and abs(one[1] - other[1]) < NUMBER_SIZE[1]
+def _overlap(one: Place, other: Place) -> bool:
+    return abs(_left(one) - _left(other)) < NUMBER_SIZE[0] and abs(one[1] - other[1]) < NUMBER_SIZE[1]
+
+
+def _left(place: Place) -> float:
+    return place[0] - (NUMBER_SIZE[0] if place[2] == "end" else 0)
 
 
 def accuracy_against_time(networks: Sequence[dict[str, Any]]) -> Scatter:

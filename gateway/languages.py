@@ -7,6 +7,8 @@ from flask_babel import Babel, get_locale
 
 LANGUAGES: Final = {"en": "English", "uk": "Українська"}
 COOKIE: Final = "language"
+HEADER: Final = "X-Page-Language"
+"""The language of the page whose script asks; unlike the switch's it is kept nowhere."""
 _YEAR_SECONDS: Final = 365 * 24 * 3600
 
 
@@ -27,16 +29,16 @@ def _select() -> str:
     if wanted in LANGUAGES:
         g.chosen_language = wanted  # kept in a cookie by _announce
         return wanted
-    kept = request.cookies.get(COOKIE)
-    if kept in LANGUAGES:
-        return kept
+    for kept in (request.headers.get(HEADER), request.cookies.get(COOKIE)):
+        if kept in LANGUAGES:
+            return kept
     return request.accept_languages.best_match(list(LANGUAGES)) or "en"
 
 
 def _announce(response: Response) -> Response:
     if response.mimetype in ("text/html", "application/problem+json"):
         response.headers["Content-Language"] = current()
-        response.vary.update(["Accept-Language", "Cookie"])
+        response.vary.update(["Accept-Language", "Cookie", HEADER])
     if chosen := g.get("chosen_language"):
         response.set_cookie(COOKIE, chosen, max_age=_YEAR_SECONDS, samesite="Lax", httponly=True)
     return response

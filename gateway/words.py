@@ -5,8 +5,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from babel.numbers import get_decimal_symbol, get_group_symbol
 from flask import Flask, Response, request, url_for
 from flask_babel import gettext as _
+
+from gateway import languages
 
 # From the probability on which each degree holds.
 _DEGREES: Final = (0.95, 0.8, 0.6, 0.0)
@@ -27,6 +30,7 @@ def init_app(app: Flask) -> None:
     def words() -> dict[str, Any]:
         return {
             "static": static,
+            "number": number,
             "sureness": sureness,
             "score_text": score_text,
             "label_names": label_names(),
@@ -42,15 +46,18 @@ def init_app(app: Flask) -> None:
             "words": script_words(),
         }
 
+    def keep(response: Response) -> Response:
+        """Have a file that is asked for by its content's hash kept for a year; others are revalidated by their ETag."""
+        if request.endpoint == "static" and response.status_code in {200, 304}:
+            # Another gateway's hash, of before or after an update, says nothing of our file.
+            name = (request.view_args or {})["filename"]
+            if request.args.get("v") != version_of(name):
+                return response
+            response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        return response
+
     app.context_processor(words)
-    app.after_request(_keep_versions)
-
-
-def _keep_versions(response: Response) -> Response:
-    """Have a file that is asked for with its content's hash kept for a year; others are revalidated by their ETag."""
-    if request.endpoint == "static" and "v" in request.args:
-        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
-    return response
+    app.after_request(keep)
 
 
 def label_names() -> dict[str, str]:
@@ -115,7 +122,14 @@ def sureness(score: float) -> str:
 
 def score_text(score: float) -> str:
     """Write a probability in percent; none is so sure that it may be rounded to certainty."""
-    return "> 99.9 %" if score >= 0.9995 else f"{score * 100:.1f} %"
+    return f"> {number(99.9, '.1f')} %" if score >= 0.9995 else f"{number(score * 100, '.1f')} %"
+
+
+def number(value: float, form: str = ",") -> str:
+    """Write a number in a form of Python's, with the request's language's signs for its point and commas."""
+    language = languages.current()
+    signs = str.maketrans(".,", get_decimal_symbol(language) + get_group_symbol(language))
+    return format(value, form).translate(signs)
 
 
 def script_words() -> dict[str, Any]:
@@ -124,11 +138,15 @@ def script_words() -> dict[str, Any]:
         "labels": label_names(),
         "degrees": [[least, words] for words, least in zip(degrees(), _DEGREES, strict=True)],
         "title": _("What is in the picture?"),
+        "doubt": _("Probably none of the ten: it looks unlike the pictures that the network knows."),
+        "doubtful": _("probably none of the ten"),
         "chosen": _("{count} chosen. Press Classify."),
         "progress": _("{done} of {count} answered…"),
         "answered": _("{done} of {count} answered."),
         "failed": _("{failed} without an answer."),
         "time": _("Answered in {time} ms."),
+        "ms": _("ms"),
+        "unanswered": _("Not classified yet."),
         "explained": _("Coloured where the picture spoke for {label}."),
         "unreachableTitle": _("The service cannot be reached"),
         "unreachable": _("Check the connection and try again."),

@@ -4,13 +4,17 @@ import { drawOverlay } from "./explanation.js";
 
 export const words = JSON.parse(document.getElementById("words").dataset.words);
 
+const SMALL = 128; // pixels: a picture smaller than that on both sides is enlarged
+const decimals = new Intl.NumberFormat(document.documentElement.lang, { minimumFractionDigits: 1 });
+let made = 0; // cards
+
 export function fill(sentence, facts) {
   return sentence.replace(/\{(\w+)\}/g, (_, name) => facts[name]);
 }
 
 // As score_text() in words.py: no score is so sure that it may be rounded to certainty.
 export function percent(score) {
-  return score >= 0.9995 ? "> 99.9 %" : `${(100 * score).toFixed(1)} %`;
+  return score >= 0.9995 ? `> ${decimals.format(99.9)} %` : `${decimals.format((100 * score).toFixed(1))} %`;
 }
 
 // Draw one bar for each class into a <dl>; an SVG, whose length needs no inline style.
@@ -29,11 +33,21 @@ export function drawBars(list, scores) {
   }
 }
 
+// A button at work takes no presses; unlike one with `disabled` it keeps the focus.
+export function setBusy(button, busy) {
+  button.setAttribute("aria-disabled", String(busy));
+}
+
+export function isBusy(button) {
+  return button.getAttribute("aria-disabled") === "true";
+}
+
 export class Card {
-  constructor(file, { onRemove, onAnswer }) {
+  constructor(file, { onRemove, onAnswer, onChange }) {
     this.file = file;
     this.onRemove = onRemove;
     this.onAnswer = onAnswer;
+    this.onChange = onChange;
     this.state = "waiting"; // then sending, and done or failed
     this.element = document.getElementById("card").content.firstElementChild.cloneNode(true);
     this.find = (selector) => this.element.querySelector(selector);
@@ -41,11 +55,22 @@ export class Card {
     picture.addEventListener("error", () => { // one that the browser cannot show may still be one that is read
       picture.hidden = true;
       this.find(".frame").dataset.note = words.notShown;
+      this.show();
+    });
+    picture.addEventListener("load", () => {
+      const { naturalWidth: width, naturalHeight: height } = picture;
+      picture.classList.toggle("small", Math.max(width, height) < SMALL);
+      picture.classList.toggle("tall", height > width);
     });
     this.address = URL.createObjectURL(file);
     picture.src = this.address;
     picture.alt = file.name;
-    this.find(".filename").textContent = file.name;
+    const name = this.find(".filename");
+    name.textContent = this.find(".problem .unseen").textContent = file.name;
+    name.id = `file-${++made}`;
+    for (const each of this.element.querySelectorAll("button, progress")) {
+      each.setAttribute("aria-describedby", name.id);
+    }
     this.find(".remove").addEventListener("click", () => this.remove());
     this.find(".cancel").addEventListener("click", () => this.request?.abort());
     this.find(".retry").addEventListener("click", () => this.classify());
@@ -67,7 +92,7 @@ export class Card {
   // What is written to CSV and JSON.
   record() {
     if (this.state === "done") return { ...this.result, filename: this.file.name, milliseconds: this.milliseconds };
-    return { filename: this.file.name, error: this.problem ?? { title: this.state } };
+    return { filename: this.file.name, error: this.problem ?? { title: words.unanswered } };
   }
 
   async classify() {
@@ -84,7 +109,7 @@ export class Card {
       this.state = "failed";
     }
     this.show();
-    this.onAnswer(this);
+    if (this.state === "done") this.onAnswer(this);
   }
 
   // Send the picture; gives the answer, or throws a problem as the API has them.
@@ -112,9 +137,11 @@ export class Card {
 
   show() {
     const { state, result, problem } = this;
+    const focused = this.element.contains(document.activeElement) ? document.activeElement : null;
     this.find("progress").hidden = this.find(".cancel").hidden = state !== "sending";
     this.find(".remove").hidden = state === "sending";
-    this.find(".answer").hidden = this.find(".why").hidden = state !== "done";
+    this.find(".answer").hidden = state !== "done";
+    this.find(".why").hidden = state !== "done" || this.find(".picture").hidden;
     this.find(".problem").hidden = this.find(".retry").hidden = state !== "failed";
     if (state === "done") {
       this.find(".label").textContent = words.labels[result.label];
@@ -124,6 +151,14 @@ export class Card {
       drawBars(this.find(".scores"), result.scores);
     }
     if (state === "failed") this.showProblem(problem);
+    if (focused?.closest("[hidden]")) this.focus();
+    this.onChange();
+  }
+
+  // Give the focus to the button that the card's state is waiting for.
+  focus() {
+    const wanted = { sending: ".cancel", failed: ".retry", done: ".why" }[this.state];
+    (this.element.querySelector(`${wanted}:not([hidden])`) ?? this.find(".remove")).focus();
   }
 
   showProblem({ title, detail }) {
@@ -134,9 +169,10 @@ export class Card {
 
   async explain() {
     const why = this.find(".why");
+    if (isBusy(why)) return;
     const shown = why.getAttribute("aria-pressed") === "true";
     if (!shown && !this.explanation) {
-      why.disabled = true;
+      setBusy(why, true);
       this.find(".problem").hidden = true; // of an earlier try
       try {
         this.explanation = (await this.send("explain")).results[0].explanation;
@@ -144,7 +180,7 @@ export class Card {
         this.showProblem(problem);
         return;
       } finally {
-        why.disabled = false;
+        setBusy(why, false);
       }
       const canvas = this.find(".overlay");
       canvas.setAttribute("role", "img");

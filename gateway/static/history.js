@@ -6,6 +6,9 @@ const KEY = "history";
 const KEPT = 24;
 const SIDE = 64;
 
+const section = document.getElementById("history");
+const list = section.querySelector("ul");
+
 function read() {
   try {
     return JSON.parse(sessionStorage.getItem(KEY)) ?? [];
@@ -34,10 +37,13 @@ function thumbnail(picture) {
 }
 
 export function remember(card) {
-  const { label, score } = card.result;
-  const entry = { filename: card.file.name, label, score, picture: thumbnail(card.find(".picture")) };
+  const { label, score, in_scope: inScope } = card.result;
+  const entry = { filename: card.file.name, label, score, inScope, picture: thumbnail(card.find(".picture")) };
   write([entry, ...read()].slice(0, KEPT));
-  showHistory();
+  // Not all of them anew: there may be many answers a second.
+  list.prepend(draw(entry));
+  if (list.children.length > KEPT) list.lastElementChild.remove();
+  section.hidden = false;
 }
 
 export function forget() {
@@ -47,15 +53,18 @@ export function forget() {
 
 export function showHistory() {
   const entries = read();
-  const section = document.getElementById("history");
   section.hidden = !entries.length;
-  section.querySelector("ul").replaceChildren(...entries.map(({ filename, label, score, picture }) => {
-    const item = document.createElement("li");
-    if (picture) item.append(Object.assign(document.createElement("img"), { src: picture, alt: "", width: 48, height: 48 }));
-    const text = document.createElement("span");
-    text.append(Object.assign(document.createElement("strong"), { textContent: words.labels[label] }));
-    text.append(` ${percent(score)}`, document.createElement("br"), filename);
-    item.append(text);
-    return item;
-  }));
+  list.replaceChildren(...entries.map(draw));
+}
+
+function draw({ filename, label, score, inScope, picture }) {
+  const item = document.createElement("li");
+  if (picture) item.append(Object.assign(document.createElement("img"), { src: picture, alt: "", width: 48, height: 48 }));
+  const text = document.createElement("span");
+  text.append(Object.assign(document.createElement("strong"), { textContent: words.labels[label] }));
+  text.append(` ${percent(score)}`);
+  if (inScope === false) text.append(`, ${words.doubtful}`);
+  text.append(document.createElement("br"), filename);
+  item.append(text);
+  return item;
 }

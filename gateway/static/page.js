@@ -1,7 +1,8 @@
 // The page with JavaScript: several pictures at once, each with its own card, progress, retry and explanation.
 // Without it the form posts and the server draws the same cards.
 
-import { Card, words, fill } from "./card.js";
+import { Card, words, fill, isBusy, setBusy } from "./card.js";
+import { droppedFiles } from "./dropped.js";
 import { showTable, toCsv, save } from "./table.js";
 import { remember, showHistory, forget } from "./history.js";
 
@@ -14,11 +15,11 @@ let cards = [];
 let table = false;
 
 document.documentElement.classList.add("scripted");
-input.required = false; // the script says itself when nothing is chosen
+input.required = false; // with nothing chosen, Classify opens the file chooser
 
 function add(files) {
   for (const file of files) {
-    const card = new Card(file, { onRemove: remove, onAnswer: answered });
+    const card = new Card(file, { onRemove: remove, onAnswer: remember, onChange: show });
     cards.push(card);
     $("cards").append(card.element);
   }
@@ -32,15 +33,14 @@ function add(files) {
 }
 
 function remove(card) {
+  const focused = card.element.contains(document.activeElement);
+  const index = cards.indexOf(card);
   cards = cards.filter((each) => each !== card);
   card.element.remove();
   show();
-  input.focus();
-}
-
-function answered(card) {
-  if (card.state === "done") remember(card);
-  show();
+  if (!focused) return;
+  const next = cards[index] ?? cards[index - 1];
+  (next?.find(next.state === "sending" ? ".cancel" : ".remove") ?? input).focus();
 }
 
 // Many answers a second are drawn once a frame.
@@ -69,45 +69,49 @@ function say() {
   const count = (state) => cards.filter((card) => card.state === state).length;
   const [done, failed, sending, waiting] = ["done", "failed", "sending", "waiting"].map(count);
   const status = $("status");
+  let sentence = "";
+  let title = words.title;
   status.classList.toggle("unseen", cards.length === 1 && done === 1); // the card says the same to the eye
-  if (!cards.length) {
-    status.textContent = "";
-  } else if (sending) {
-    status.textContent = fill(words.progress, { done, count: cards.length });
+  if (sending) {
+    sentence = fill(words.progress, { done, count: cards.length });
   } else if (waiting) {
-    status.textContent = fill(words.chosen, { count: waiting });
+    sentence = fill(words.chosen, { count: waiting });
   } else if (cards.length === 1 && done) {
     const name = words.labels[cards[0].result.label];
-    document.title = `${name[0].toUpperCase()}${name.slice(1)} – ${words.title}`;
-    status.textContent = `${name}. ${cards[0].sureness()}`;
-  } else {
-    const sentences = [fill(words.answered, { done, count: cards.length })];
-    if (failed) sentences.push(fill(words.failed, { failed }));
-    status.textContent = sentences.join(" ");
+    title = `${name[0].toUpperCase()}${name.slice(1)} – ${title}`;
+    sentence = `${name}. ${cards[0].sureness()}`;
+    if (!cards[0].result.in_scope) sentence += `. ${words.doubt}`;
+  } else if (cards.length) {
+    sentence = fill(words.answered, { done, count: cards.length });
+    if (failed) sentence += ` ${fill(words.failed, { failed })}`;
   }
+  document.title = title;
+  if (status.textContent !== sentence) status.textContent = sentence; // the same anew would be read out again
 }
 
 async function classify(event) {
   event.preventDefault();
+  if (isBusy($("classify"))) return;
   const queue = cards.filter((card) => card.state === "waiting");
   if (!queue.length) {
     input.click();
     return;
   }
-  $("classify").disabled = true;
+  setBusy($("classify"), true);
   const worker = async () => {
     for (let card = queue.shift(); card; card = queue.shift()) {
       if (cards.includes(card)) await card.classify(); // it may have been removed meanwhile
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
-  $("classify").disabled = false;
+  setBusy($("classify"), false);
 }
 
 input.addEventListener("change", () => {
   add(input.files);
   input.value = ""; // the same file may be chosen again
 });
+$("photo").addEventListener("click", () => $("camera").click());
 $("camera").addEventListener("change", () => {
   add($("camera").files);
   $("camera").value = "";
@@ -123,10 +127,10 @@ for (const name of ["dragenter", "dragover"]) {
 document.addEventListener("dragleave", (event) => {
   if (!event.relatedTarget) $("drop").classList.remove("over");
 });
-document.addEventListener("drop", (event) => {
+document.addEventListener("drop", async (event) => {
   event.preventDefault();
   $("drop").classList.remove("over");
-  add(event.dataTransfer.files);
+  add(await droppedFiles(event.dataTransfer));
 });
 document.addEventListener("paste", (event) => add(event.clipboardData.files));
 
@@ -152,6 +156,7 @@ $("json").addEventListener("click", () => {
 });
 $("remove-all").addEventListener("click", () => {
   for (const card of [...cards]) card.remove();
+  input.focus();
 });
 $("forget").addEventListener("click", () => { forget(); input.focus(); });
 showHistory();

@@ -69,6 +69,15 @@ def test_the_switch_is_kept(client):
 
 def test_an_unknown_language_changes_nothing(client):
     assert '<html lang="en">' in client.get("/?language=../../x").text
+    assert '<html lang="en">' in client.get("/", headers={"X-Page-Language": "../../x"}).text
+
+
+def test_a_pages_script_is_answered_in_the_pages_language_and_changes_no_other(client):
+    client.get("/?language=en")
+    response = client.get("/", headers={"X-Page-Language": "uk"})
+    assert '<html lang="uk">' in response.text
+    assert "Set-Cookie" not in response.headers
+    assert '<html lang="en">' in client.get("/").text
 
 
 def test_api_errors_come_in_the_language_asked_for(client):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway import charts, words
+from gateway import charts, page, words
 from model.manifest import Manifest
 from tests.gateway import conftest
 from training.corruptions import CORRUPTIONS
@@ -38,6 +38,7 @@ def test_a_plain_form_post_shows_picture_class_and_all_bars(client):
     assert f"data:image/png;base64,{base64.b64encode(b'picture').decode()}" in page
     assert "Answered in" in page
     assert "<title>Cat " in page
+    assert '<a href="/" aria-current="page">Classify</a>' in page
 
 
 def test_several_pictures_have_a_card_each_and_a_bad_one_its_problem(client):
@@ -53,6 +54,13 @@ def test_a_file_name_cannot_become_markup(client):
 
 def test_a_type_that_browsers_do_not_show_is_not_sent_back(client):
     assert "data:text" not in post(client, b"picture", name="x.html", mimetype="text/html").text
+
+
+def test_no_more_of_the_pictures_is_sent_back_than_a_slow_browser_takes(client, monkeypatch):
+    monkeypatch.setattr(page, "SHOWN_BYTES", 15)
+    shown = post(client, b"a" * 10, b"b" * 10).text
+    assert shown.count('<h2 class="label">cat</h2>') == 2
+    assert shown.count("data:image/png") == 1
 
 
 def test_a_bad_picture_says_what_to_do_on_the_page(client):
@@ -74,6 +82,7 @@ def test_an_unknown_address_shows_a_person_the_page(client):
     response = client.get("/nothing", headers=HTML)
     assert response.status_code == 404
     assert "nothing at this address" in response.text
+    assert "<title>Not found " in response.text
 
 
 def test_out_of_scope_is_said_in_words(client, monkeypatch):
@@ -96,6 +105,20 @@ def test_no_score_is_rounded_to_certainty(client, monkeypatch, score, text):
     page = post(client, b"picture").text
     assert f'class="score">{text}<' in page
     assert f'aria-valuetext="{text}"' in page
+
+
+@pytest.mark.parametrize(("score", "text"), [(0.9994, "99,9 %"), (1.0, "&gt; 99,9 %"), (0.05, "5,0 %")])
+def test_ukrainian_has_a_comma_in_scores(client, monkeypatch, score, text):
+    monkeypatch.setitem(conftest.ANSWER, "score", score)
+    page = post(client, b"picture", headers=HTML | {"Accept-Language": "uk"}).text
+    assert f'class="score">{text}<' in page
+    assert 'aria-valuenow="90.0" aria-valuetext="90,0 %"' in page
+
+
+def test_numbers_are_written_as_the_language_writes_them(app):
+    for language, written in (("en", ["1,234,567", "0.25", "-3.5"]), ("uk", ["1\xa0234\xa0567", "0,25", "-3,5"])):
+        with app.test_request_context(f"/?language={language}"):
+            assert [words.number(1234567), words.number(0.25, "g"), words.number(-3.46, "+.1f")] == written
 
 
 def test_the_model_page_shows_what_the_manifest_says(client):
@@ -172,7 +195,10 @@ def test_the_model_page_lays_the_networks_side_by_side(client, networks):
     assert page.count("<td>26</td>") == 2
     assert "minutes are of training, on a Y." in page
     assert 'aria-label="1: 95.12 %, 12.50 ms, 2: 80.00 %, 0.40 ms"' in page
-    assert "First net, без dropout" in client.get("/model?language=uk", headers=HTML).text
+    ukrainian = client.get("/model?language=uk", headers=HTML).text
+    assert "First net, без dropout" in ukrainian
+    assert "<td>187\xa0402</td><td>32</td><td>12,50</td>" in ukrainian
+    assert 'aria-label="1: 95,12 %, 12,50 мс, 2: 80,00 %, 0,40 мс"' in ukrainian
 
 
 def test_networks_trained_on_different_machines_each_say_which(client, networks):
@@ -186,8 +212,9 @@ def test_the_numbers_of_networks_that_lie_together_cover_no_other(networks):
     together = [networks[0] | {"milliseconds": 1 + index / 100} for index in range(6)]
     numbers = charts.accuracy_against_time(together).numbers
     assert len(numbers) == 6
-    for one, other in itertools.combinations(numbers, 2):
-        assert abs(one[0] - other[0]) >= 18 or abs(one[1] - other[1]) >= 13
+    places = [(x - 34 if anchor == "end" else x, y) for x, y, anchor in numbers]
+    for one, other in itertools.combinations(places, 2):
+        assert abs(one[0] - other[0]) >= 34 or abs(one[1] - other[1]) >= 24
 
 
 def test_networks_are_drawn_where_their_figures_are(networks):

@@ -1,10 +1,12 @@
 """Who may see the status page, and what is on it."""
 
 import io
+import re
 
 import pytest
 
 from gateway.settings import Settings
+from gateway.timelines import timeline
 from model.manifest import Manifest
 from tests.gateway.test_api import assert_problem
 
@@ -138,8 +140,20 @@ def test_the_page_shows_plots_and_needs_no_script(client):
     assert "<dt>Pictures answered</dt><dd>1</dd>" in page
     assert "<script>" not in page
     assert "style=" not in page
+    shares = client.get("/status.json").get_json()["validation"]["labels"].values()
+    said = re.findall(r'<span class="unseen">\(validation pictures: ([\d.]+) %\)</span>', page)
+    assert said == [f"{100 * share:.1f}" for share in shares]
     ukrainian = client.get("/status?language=uk", headers=HTML).text
     assert "<h1>Стан сервісу</h1>" in ukrainian
+    assert re.search(r"p50 \d+ мс, p95 \d+ мс", ukrainian)
+    assert "<dt>Середня оцінка</dt><dd>90,0 %" in ukrainian
+
+
+def test_large_figures_are_written_out(client, monkeypatch):
+    names = {"requests": ("all", "failed"), "seconds": ("p50", "p95", "p99"), "answers": ("score", "out-of-scope")}
+    drawn = {what: timeline({name: [2340.0] for name in each}, 10) for what, each in names.items()}
+    monkeypatch.setattr("gateway.status.plots", lambda _: drawn)
+    assert "</span>p50: 2340 ms</li>" in client.get("/status", headers=HTML).text
 
 
 def test_it_is_not_kept_anywhere(client):

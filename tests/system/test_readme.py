@@ -46,3 +46,10 @@ def test_its_figures_are_the_manifests():
     assert f"{document['network']['parameters']:,}" in README
     assert f"{document['network']['multiply_accumulates'] / 1e6:.0f} million" in README
     assert f"{document['training']['seconds'] / 60:.0f} minutes" in README
+    photographs = document["other_pictures"]["outliers/validation.zip"]
+    words = " ".join(README.split())
+    assert (
+        f"wrongly refuses {100 * document['metrics']['validation']['refused']:.1f} % of those pictures and "
+        f"{100 * photographs['refused']:.1f} % of those photographs, and lets "
+        f"{100 * (1 - photographs['others_refused']):.1f} % of the photographs of other things"
+    ) in words

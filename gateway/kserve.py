@@ -26,7 +26,9 @@ from gateway.torchserve import Prediction
 from gateway.uploads import Upload
 
 MOST_PARTS: Final = 1_000
-"""Brackets, braces and commas in a body: many times what pictures need, and too few to fill memory or the stack."""
+"""Brackets, braces and commas in a body: many times what pictures need, and too few to fill memory."""
+MOST_NESTED: Final = 400
+"""Brackets and braces that open: many times what the most pictures need, and too few to fill the parser's stack."""
 LARGEST: Final = 1.5
 """A body's bytes, of the largest picture's: in base64 it has 1.33. Text and pictures fill memory at once."""
 INPUT: Final = {"name": "image", "datatype": "BYTES", "shape": [-1]}
@@ -73,7 +75,10 @@ class InputTensor(BaseModel):
     model_config = ConfigDict(strict=True)
 
     name: str = "image"
-    shape: list[int] | None = Field(None, description="`[number of pictures]`", examples=[[1]])
+    # Short, of small numbers: a product of very long ones would keep everybody waiting.
+    shape: list[Annotated[int, Field(ge=-1, le=MOST_PARTS)]] | None = Field(
+        None, max_length=8, description="`[number of pictures]`", examples=[[1]]
+    )
     datatype: Literal["BYTES"]
     data: list[Picture] = Field(min_length=1)
 
@@ -227,7 +232,8 @@ def check_parts() -> None:
         settings = current_settings()
         request.max_content_length = min(settings.max_request_bytes, int(LARGEST * settings.max_image_bytes))
         body = request.get_data(parse_form_data=False)
-        if sum(map(body.count, (b"[", b"{", b","))) > MOST_PARTS:
+        opened = body.count(b"[") + body.count(b"{")
+        if opened > MOST_NESTED or opened + body.count(b",") > MOST_PARTS:
             raise Problem("invalid-json", member="body")
 
 

@@ -140,23 +140,28 @@ class Metrics:
         if prediction.sha256 == self.expected_of:
             return
         torchserve = cast(TorchServe, current_app.extensions["torchserve"])
-        with contextlib.suppress(Problem, KeyError):  # then the next time, or never where it has no figures
+        with contextlib.suppress(Problem):  # then the next time
             self._expect(torchserve.manifest(g.request_id))
 
     def _expect(self, manifest: Prediction) -> None:
-        """Show what the model's manifest says of validation pictures."""
-        expectation = Expectation.of(manifest.answer)
+        """Show what the model's manifest says of validation pictures; one without such figures shows none."""
         self.model.clear()
         self.model.labels(manifest.version, manifest.sha256).set(1)
+        self.expected_of, self.engine = manifest.sha256, manifest.answer.get("engine")
+        self.expectation = None
+        for gauge in (self.expected_shares, self.expected, self.expected_scores):
+            gauge.clear()
+        try:
+            expectation = Expectation.of(manifest.answer)
+        except KeyError:
+            return
         for label, share in expectation.label_shares.items():
             self.expected_shares.labels(label).set(share)
         self.expected.labels("score").set(expectation.score)
         self.expected.labels("out_of_scope").set(expectation.out_of_scope_share)
         for score in SCORES:  # named as the histogram's buckets are
             self.expected_scores.labels(str(float(score))).set(expectation.share_up_to(score))
-        self.expected_of = manifest.sha256
         self.expectation = expectation
-        self.engine = manifest.answer.get("engine")
 
 
 def init_app(app: Flask) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import time
+from itertools import accumulate
 from typing import Final, cast
 
 from flask import Blueprint, current_app, g, render_template, request
@@ -16,6 +17,8 @@ from gateway.uploads import Upload, uploads_of
 blueprint = Blueprint("page", __name__)
 
 # What browsers show; anything else would be a broken picture, and other types have no business in a data URL.
+SHOWN_BYTES: Final = 4_000_000
+"""So much of the pictures is given back: the whole page has to go out at once, to whoever is slow as well."""
 SHOWN_TYPES: Final = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/avif")
 
 
@@ -38,14 +41,15 @@ def classify() -> str:
     outcomes = classify_all(uploads, g.request_id)
     if len(outcomes) == 1 and isinstance(outcomes[0], Problem):
         raise outcomes[0]
+    sizes = accumulate(len(upload.data) for upload in uploads)
     cards = [
         {
             "filename": upload.filename,
-            "picture": _data_url(upload),
+            "picture": _data_url(upload) if size <= SHOWN_BYTES else None,
             "answer": None if isinstance(outcome, Problem) else outcome.answer,
             "problem": outcome if isinstance(outcome, Problem) else None,
         }
-        for upload, outcome in zip(uploads, outcomes, strict=True)
+        for upload, outcome, size in zip(uploads, outcomes, sizes, strict=True)
     ]
     return render_template("index.html", cards=cards, milliseconds=round((time.perf_counter() - started) * 1000))
 

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 from flask import Flask, Response, current_app, g, jsonify, render_template, request
+from flask.globals import request_ctx
 from flask_babel import gettext
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
@@ -104,6 +105,11 @@ KINDS: Final = {
         _("The picture takes too long to decode"),
         _("Decoding it takes too much time or memory. Save it anew, smaller or as an ordinary JPEG, and send that."),
     ),
+    "head-too-large": Kind(
+        431,
+        _("The request's address or headers are too long"),
+        _("Send it with fewer or shorter headers, cookies among them, and a shorter address."),
+    ),
     "too-many-requests": Kind(
         429, _("Too many requests"), _("At most %(limit)s are answered. Try again in %(seconds)s seconds.")
     ),
@@ -136,7 +142,7 @@ _RETRY_AFTER_SECONDS: Final = {"model-unavailable": 2, "overloaded": 1, "unfores
 
 
 class Problem(Exception):
-    """An answer that is an error; `facts` fill its words and go into its JSON as well."""
+    """An answer that is an error; `facts` fill its words."""
 
     def __init__(self, kind: str, *, retry_after_seconds: int | None = None, **facts: Any) -> None:
         super().__init__(kind)
@@ -208,7 +214,8 @@ def respond(problem: Problem) -> Response:
 
 def _is_for_a_person() -> bool:
     """Tell a browser, which asks for HTML before anything else, from a program, which takes whatever comes."""
-    if request.path.startswith(FOR_PROGRAMS) or request.blueprint == "health":
+    # Under a host name that is none no page can be drawn: it has links.
+    if request.path.startswith(FOR_PROGRAMS) or request.blueprint == "health" or not request_ctx.url_adapter:
         return False
     return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
 

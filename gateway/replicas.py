@@ -126,10 +126,13 @@ class Replicas:
     def _resolve(self) -> None:
         if self._known and time.monotonic() - self._resolved < RESOLVE_SECONDS:
             return
-        # One thread asks; the others go on with what is known, or wait where nothing is.
+        asked = time.monotonic()
+        # One thread asks; the others go on with what is known, or wait for its answer where nothing is.
         if not self._resolving.acquire(blocking=not self._known):
             return
         try:
+            if self._resolved >= asked:
+                return
             found = [pair for address in self.addresses for pair in _resolved(address)]
             with self._lock:
                 known = {replica.url: replica for replica in self._known}

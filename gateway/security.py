@@ -26,6 +26,8 @@ _POLICY: Final = (
     .base_uri("'none'")
     .frame_ancestors("'none'")
 )
+EXPOSED: Final = ("X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy")
+"""What pages of other origins may read of an answer's headers."""
 _HEADERS: Final = Secure(
     csp=_POLICY,
     referrer=ReferrerPolicy().no_referrer(),
@@ -44,7 +46,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         CORS(
             app,
             resources={r"/(api|v1|v2)/.*": {"origins": list(settings.cors_origins)}},
-            expose_headers=["X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy"],
+            expose_headers=EXPOSED,
         )
     if settings.rate_limit:
         _limit(app, settings.rate_limit)

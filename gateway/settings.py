@@ -26,7 +26,7 @@ class Settings(BaseSettings):
         description="requests that may wait until one of those is answered; more get 503 at once when that lasts",
     )
     receive_timeout_seconds: float = Field(
-        10.0, gt=0, description="for a request to arrive, and a second more for each 16 kB of it; then 408"
+        10.0, gt=0, description="that a request may pause, or be behind 16 kB a second; then 408"
     )
     torchserve_url: Annotated[tuple[str, ...], NoDecode] = Field(
         ("http://127.0.0.1:8080",),

@@ -11,6 +11,7 @@ import re
 import selectors
 import socket
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,14 +22,23 @@ import structlog
 from flask import Flask, g
 from gunicorn import util
 from gunicorn.http import wsgi
+from gunicorn.http.errors import (
+    ConfigurationProblem,
+    InvalidResponseHeader,
+    InvalidResponseHeaderName,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    ParseException,
+)
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 from prometheus_client import Counter
 
 from gateway.deadline import RECEIVED
+from gateway.metrics import METHODS
 from gateway.problems import FOR_PROGRAMS, KINDS, Problem, respond
 from gateway.request_log import REQUEST_ID
-from gateway.security import set_headers
+from gateway.security import EXPOSED, set_headers
 from gateway.settings import Settings
 
 CHUNK_BYTES: Final = 1 << 16
@@ -36,7 +46,7 @@ READS_AT_ONCE: Final = 16
 """Chunks that are taken from one connection before the others have their turn."""
 LARGEST_HEAD_BYTES: Final = 1 << 16
 SLOWEST_BYTES_PER_SECOND: Final = 16_384
-"""A sender who is at least so fast is not cut off, however large the request."""
+"""A sender who goes on at least so fast is not cut off, however large the request."""
 
 REQUESTS_HELD: Final = 2
 """So many of the largest requests may be in memory at once, or many more of the usual size."""
@@ -52,12 +62,13 @@ _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*(?=\r\n)
 _CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 _EXPECT: Final = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
 _REQUEST_ID: Final = re.compile(rb"\r\nx-request-id:[ \t]*([^\r\n]*)", re.IGNORECASE)
-_CLOSE: Final = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORECASE)
+_CLOSE: Final = re.compile(rb"\r\nconnection:[ \t]*close|^[^\r\n]* HTTP/1\.0\r\n", re.IGNORECASE)
+_ORIGIN: Final = re.compile(rb"\r\norigin:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _HTML: Final = re.compile(rb"\r\naccept:[ \t]*text/html", re.IGNORECASE)
 _UKRAINIAN: Final = re.compile(
     rb"\r\ncookie:[^\r\n]*\blanguage=uk\b|\r\naccept-language:[ \t]*uk\b|^[^\r\n]*[?&]language=uk\b", re.IGNORECASE
 )
-_PATH: Final = re.compile(rb"^[A-Z]+ ([^ ?]*)")
+_LINE: Final = re.compile(rb"^([A-Z]+) ([^ ?]*)")
 
 _READ: Final = selectors.EVENT_READ
 _LINGER_SECONDS: Final = 2.0
@@ -71,6 +82,7 @@ class Incoming:
     """What has come of a request."""
 
     most_bytes: int
+    most_seconds: float  # without anything coming
     deadline: float
     data: bytearray = field(default_factory=bytearray)
     head_bytes: int = 0
@@ -91,9 +103,11 @@ class Incoming:
     def add(self, data: bytes) -> bool:
         """Take a piece; say whether the sender waits to be told to go on with the body."""
         self.data += data
-        self.deadline += len(data) / SLOWEST_BYTES_PER_SECOND
+        self.deadline = later(self.deadline, len(data), self.most_seconds)
         if self.whole_bytes or self.is_for_the_thread:
             return False
+        if self.data.startswith(b"\r\n"):
+            del self.data[:2]  # an empty line before a request is none of it (RFC 9112, section 2.2)
         end = self.data.find(b"\r\n\r\n")
         if end < 0:
             self.is_for_the_thread = len(self.data) > LARGEST_HEAD_BYTES  # which refuses it
@@ -101,7 +115,8 @@ class Incoming:
         self.head_bytes = end + 2
         head = self.head
         lengths = _LENGTH.findall(head)
-        if len(lengths) > 1 or _CHUNKED.search(head) or (lengths and int(lengths[0]) > self.most_bytes):
+        is_unclear = len(lengths) > 1 or len(lengths) != head.lower().count(b"\r\ncontent-length")
+        if is_unclear or _CHUNKED.search(head) or (lengths and int(lengths[0]) > self.most_bytes):
             self.is_for_the_thread = True
             return False
         self.whole_bytes = end + 4 + int(lengths[0] if lengths else 0)
@@ -114,17 +129,25 @@ class Incoming:
         return len(self.data) < self.whole_bytes
 
 
-class ReceivedUnreader(SocketUnreader):  # type: ignore[misc]
-    """Gives gunicorn's parser what was received, in pieces, and then what the socket has."""
+def later(deadline: float, count: int, most_seconds: float) -> float:
+    """Give the deadline after so many more bytes have come; who stops is not waited for because of what came fast."""
+    return min(deadline + count / SLOWEST_BYTES_PER_SECOND, time.monotonic() + most_seconds)
 
-    def __init__(self, sock: socket.socket) -> None:
+
+class ReceivedUnreader(SocketUnreader):  # type: ignore[misc]
+    """Gives gunicorn's parser what was received, in pieces, and then what the socket has; `told` is told how much."""
+
+    def __init__(self, sock: socket.socket, told: Callable[[int], None]) -> None:
         super().__init__(sock)
         self.received = memoryview(b"")
+        self.told = told
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         """Give the next piece."""
         if not self.received:
-            return bytes(super().chunk(size_hint))
+            data = bytes(super().chunk(size_hint))
+            self.told(len(data))
+            return data
         size = min(size_hint or self.mxchunk, CHUNK_BYTES)
         piece, self.received = bytes(self.received[:size]), self.received[size:]
         return piece
@@ -172,16 +195,17 @@ class Refusals:
 
     def __init__(self, app: Flask) -> None:
         self._app = app
+        self._origins = app.extensions["settings"].cors_origins
         self._made: dict[tuple[str, str, bool], tuple[str, str]] = {}
-        self._requests: dict[tuple[str, str], Counter] = {}
+        self._requests: dict[tuple[str, str, str], Counter] = {}
         self._dated = 0, ""
         self.counts: dict[str, int] = {}
         self._reported = 0.0
 
     def answer(self, kind: str, head: bytes, *, keep: bool) -> bytes:
         """Give the whole HTTP response to a request with this head."""
-        found = _PATH.match(head)
-        path = found[1].decode("latin-1") if found else ""
+        found = _LINE.match(head)
+        method, path = (part.decode("latin-1") for part in found.groups()) if found else ("", "")
         place = next((each for each in FOR_PROGRAMS if path.startswith(each)), "/" if _HTML.search(head) else "/api/")
         key = (kind, place, bool(_UKRAINIAN.search(head)))
         if key not in self._made:
@@ -191,13 +215,21 @@ class Refusals:
         request_id = given[1].decode("latin-1").strip() if given else ""
         if not REQUEST_ID.fullmatch(request_id):
             request_id = uuid4().hex
-        self._count(kind, path)
+        self._count(kind, method, path)
         content = body.replace(_ID_PLACE, request_id).encode()
         head_end = (
             f"Date: {self._date()}\r\nX-Request-ID: {request_id}\r\nContent-Length: {len(content)}\r\n"
-            f"Connection: {'keep-alive' if keep else 'close'}\r\n\r\n"
+            f"Connection: {'keep-alive' if keep else 'close'}\r\n{self._sharing(head, path)}\r\n"
         )
         return (start + head_end).encode() + content
+
+    def _sharing(self, head: bytes, path: str) -> str:
+        """Let pages of the origins that may ask read the answer, as security.py does."""
+        found = _ORIGIN.search(head) if self._origins and path.startswith(FOR_PROGRAMS) else None
+        origin = found[1].decode("latin-1").strip() if found else ""
+        if not origin or (origin not in self._origins and "*" not in self._origins):
+            return ""
+        return f"Access-Control-Allow-Origin: {origin}\r\nAccess-Control-Expose-Headers: {', '.join(EXPOSED)}\r\n"
 
     def _date(self) -> str:
         """Give the time as HTTP writes it; it is worth making once a second."""
@@ -217,16 +249,17 @@ class Refusals:
             lines = [f"HTTP/1.1 {response.status}", *(f"{name}: {value}" for name, value in response.headers.items())]
             return "\r\n".join([*lines, ""]), response.get_data(as_text=True)
 
-    def _count(self, kind: str, path: str) -> None:
+    def _count(self, kind: str, method: str, path: str) -> None:
         metrics = self._app.extensions["metrics"]
         status = KINDS[kind].status
-        route = path if path in _ROUTES else "none"
-        if (route, kind) not in self._requests:
-            self._requests[route, kind] = metrics.requests.labels("POST", route, str(status))
-        self._requests[route, kind].inc()
+        key = (method if method in METHODS else "other", path if path in _ROUTES else "none", str(status))
+        if key not in self._requests:
+            self._requests[key] = metrics.requests.labels(*key)
+        self._requests[key].inc()
         metrics.count_problem(kind)
-        metrics.recent.count_request(status, 0.0)
-        metrics.recent.count_problem(kind)
+        if method == "POST":
+            metrics.recent.count_request(status, 0.0)
+            metrics.recent.count_problem(kind)
         self.counts[kind] = self.counts.get(kind, 0) + 1
 
     def report(self) -> None:
@@ -302,10 +335,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Begin to receive a request."""
         if not conn.initialized:
             conn.init()
-            conn.parser.unreader = ReceivedUnreader(conn.sock)
+            conn.parser.unreader = ReceivedUnreader(conn.sock, partial(self._extend, conn))
             conn.data_ready = True
         conn.sock.setblocking(False)
-        incoming = Incoming(self.most_bytes, time.monotonic() + self.receive_seconds)
+        incoming = self._incoming()
         self.receiving[conn] = incoming
         if early := conn.parser.unreader.take_buffered():
             self._add(conn, incoming, early)
@@ -314,15 +347,20 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         elif conn in self.receiving:
             self.poller.register(conn.sock, _READ, partial(self._go_on, conn))
 
+    def _incoming(self) -> Incoming:
+        return Incoming(self.most_bytes, self.receive_seconds, time.monotonic() + self.receive_seconds)
+
     def _go_on(self, conn: TConn, sock: socket.socket) -> None:
         """Receive more."""
-        incoming = self.receiving[conn]
-        if self._read(conn, incoming):
+        incoming = self.receiving.get(conn)
+        if incoming and self._read(conn, incoming):  # it may just have been closed, to make room for another
             self.poller.unregister(sock)
             self._admit(conn, incoming)
 
     def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
         """Receive the next request of a kept connection, or refuse it without more ado."""
+        if conn not in self.keepalived_conns:  # seen to already, when room was made for another
+            return
         if not (self._is_crowded() and self._refuse_in_place(conn, client)):
             super().on_client_socket_readable(conn, client)
 
@@ -331,14 +369,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
         A crowd mostly comes over kept connections, and this is the least that a refusal costs.
         """
-        incoming = Incoming(self.most_bytes, 0.0)
+        incoming = self._incoming()
         try:
             data = sock.recv(CHUNK_BYTES)
         except OSError:
             return False
         incoming.add(data)
-        is_refused = data.startswith(b"POST ") and incoming.whole_bytes == len(data) and self._stays(incoming)
-        if not is_refused:
+        is_whole = 0 < incoming.whole_bytes == len(incoming.data)
+        if not (is_whole and incoming.data.startswith(b"POST ") and self._stays(incoming)):
             conn.parser.unreader.unread(data)
             return False
         self.keepalived_conns.remove(conn)
@@ -374,8 +412,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return False
 
     def _add(self, conn: TConn, incoming: Incoming, data: bytes) -> None:
-        self.held_bytes += len(data)
-        if incoming.add(data):
+        before = len(incoming.data)
+        is_waiting = incoming.add(data)
+        self.held_bytes += len(incoming.data) - before
+        if is_waiting:
             with contextlib.suppress(OSError):  # reading finds out what has become of the connection
                 conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -400,6 +440,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._count_posts(1)
         done = self._done_post if is_post else self._done
         (self.tpool if is_post else self.others).submit(self.handle, conn).add_done_callback(partial(done, conn))
+
+    def _extend(self, conn: TConn, count: int) -> None:
+        """Give a sender whose request a thread reads more time for what has come."""
+        if conn in self.read_by_threads:
+            self.read_by_threads[conn] = later(self.read_by_threads[conn], count, self.receive_seconds)
 
     def _done_post(self, conn: TConn, answered: "Future[Any]") -> None:
         self.method_queue.defer(self._finish_post, conn, answered)
@@ -429,6 +474,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         RECEIVED.set(self.answering[conn][1])
         conn.sock.settimeout(self.receive_seconds)
         return super().handle_request(req, conn)
+
+    def handle_error(self, _req: Any, client: socket.socket, _addr: Any, error: Exception) -> None:
+        """Answer what cannot be read, or what nobody foresaw, as every other error."""
+        ours = (ConfigurationProblem, InvalidResponseHeader, InvalidResponseHeaderName)
+        is_the_senders = isinstance(error, ParseException) and not isinstance(error, ours)
+        if not is_the_senders:
+            structlog.get_logger().error("unforeseen", exc_info=error)
+        is_long = isinstance(error, (LimitRequestLine, LimitRequestHeaders))
+        kind = "head-too-large" if is_long else "bad-request" if is_the_senders else "unforeseen"
+        with contextlib.suppress(OSError):
+            client.sendall(self.refusals.answer(kind, b"", keep=False))
 
     def finish_request(self, conn: TConn, answered: "Future[Any]") -> None:
         """Take a connection back from a thread."""

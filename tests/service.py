@@ -107,7 +107,11 @@ class Service:
         return alive + files
 
     def __enter__(self):
-        return self.wait_until_ready()
+        try:
+            return self.wait_until_ready()
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __exit__(self, *_):
         if self.process.poll() is None:

@@ -41,6 +41,7 @@ class TorchServeStandIn(ThreadingHTTPServer):
         self.script = []  # statuses to answer next; then 200
         self.versions = []  # versions to name next where none is asked for; then 7
         self.answers = {}  # by version asked for: members of its answer, a status, or an event to wait for
+        self.sha256 = "abc"
         self.is_old = False  # as a version whose handler knows of one picture a request only
         self.silent = threading.Event()  # set: no answer until cleared
         self.open = threading.Event()  # cleared: answers wait until it is set
@@ -97,7 +98,7 @@ class Answering(BaseHTTPRequestHandler):
         asked = self.path.split("/")[3:]
         versions = asked or self.server.versions
         self.send_header("X-Model-Version", versions.pop(0) if versions else "7")
-        self.send_header("X-Model-SHA256", "abc")
+        self.send_header("X-Model-SHA256", self.server.sha256)
         self.send_header("Server-Timing", self.server.timing)
         if not self.server.is_old:
             self.send_header("X-Batch-Size", "3")

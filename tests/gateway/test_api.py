@@ -297,3 +297,9 @@ def test_one_log_line_a_request(client, capsys):
         200,
     )
     assert "private-name" not in line
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+def test_a_host_name_that_is_none_is_the_senders_error(client, accept):
+    response = client.get("/", headers={"Host": "a..b", "Accept": accept})
+    assert (response.status_code, response.mimetype) == (400, "application/problem+json")

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 
 import pytest
 
@@ -125,6 +126,18 @@ def test_pictures_need_fewer_parts_than_are_read(client):
     parts = json.dumps({"id": "a", **inputs(*[GOOD] * 256)})
     assert sum(map(parts.count, "[{,")) < MOST_PARTS
     assert_problem(client.post(V2, data=parts, content_type="application/json"), 400, "too-many-images")
+
+
+def test_nesting_beyond_any_need_is_refused_before_it_fills_the_parsers_stack(client):
+    for body in (b"[" * 990, b'{"a":' * 990):
+        assert_problem(client.post(V2, data=body, content_type="application/json"), 400, "invalid-json")
+
+
+@pytest.mark.parametrize("shape", [[10**60] * 200, [10**4000], [1] * 9])
+def test_a_shape_beyond_any_need_is_refused_before_it_is_multiplied(client, shape):
+    began = time.process_time()
+    assert_problem(client.post(V2, json=inputs(GOOD, shape=shape)), 400, "invalid-json")
+    assert time.process_time() - began < 0.2
 
 
 @pytest.mark.parametrize("document", [inputs(GOOD, BAD), inputs(BAD)])

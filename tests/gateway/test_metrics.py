@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -101,6 +103,19 @@ def test_answers_are_set_beside_what_the_served_model_answered_in_validation(cli
     assert scrape("gateway_validation_score_share", le="1.0") == 1
     assert scrape("gateway_model_info", version="7", sha256="abc") == 1
     assert len(torchserve.seen) == 2  # the picture, and the manifest once
+
+
+def test_a_model_without_figures_is_asked_once_and_takes_the_last_ones_away(client, torchserve, scrape, monkeypatch):
+    client.post("/api/v1/classify", data=b"picture")
+    assert scrape("gateway_validation_mean", of="score") is not None
+    bare = replace(Manifest.read(), document={"metrics": {}})
+    monkeypatch.setattr(Manifest, "read", lambda: bare)
+    torchserve.sha256 = "def"
+    client.post("/api/v1/classify", data=b"picture")
+    for _ in range(3):
+        assert scrape("gateway_validation_mean", of="score") is None
+    assert scrape("gateway_model_info", version="7", sha256="def") == 1
+    assert len(torchserve.seen) == 4  # two pictures, two manifests
 
 
 def test_a_model_that_cannot_be_asked_leaves_the_metrics_as_they_are(client, torchserve, scrape):

@@ -1,14 +1,16 @@
 """Several TorchServes behind one gateway: who is asked, who is left out, who comes back."""
 
+import contextlib
 import json
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from gateway import replicas
-from gateway.replicas import KeyFileError, Replicas
+from gateway.replicas import KeyFileError, NoReplicaError, Replicas
 from tests.gateway.conftest import TorchServeStandIn
 
 
@@ -142,6 +144,29 @@ def test_a_name_stands_for_all_its_addresses_as_they_come_and_go(monkeypatch, tm
 def test_a_name_that_nobody_knows_is_503(make_app):
     response = classify(make_app(torchserve_url="http://no-such-host.invalid:8080"))
     assert response.status_code == 503
+
+
+def test_those_who_wait_for_a_name_that_nobody_knows_wait_together(monkeypatch):
+    asked = []
+
+    def name_server(*_, **__):
+        asked.append(time.monotonic())
+        time.sleep(0.3)
+        raise socket.gaierror("no such host")
+
+    monkeypatch.setattr(socket, "getaddrinfo", name_server)
+    nobody = Replicas(("http://torchserve:8080",), Path("key_file.json"))
+
+    def choose():
+        with contextlib.suppress(NoReplicaError):
+            nobody.choose()
+
+    threads = [threading.Thread(target=choose) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(asked) <= 2
 
 
 def test_localhost_is_one():

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from pydantic import ValidationError
 
@@ -78,9 +80,12 @@ def test_a_rate_that_means_nothing_stops_the_start():
 
 
 def test_static_files_are_kept_by_content(client):
-    with client.get("/static/page.css") as plain, client.get("/static/page.css?v=1") as versioned:
+    [address] = re.findall(r'"(/static/page\.css\?v=[0-9a-f]{8})"', client.get("/").text)
+    with client.get("/static/page.css") as plain, client.get(address) as versioned:
         assert plain.headers["Cache-Control"] == "no-cache"
         assert "immutable" in versioned.headers["Cache-Control"]
         etag = plain.headers["ETag"]
+    with client.get("/static/page.css?v=00000000") as of_another_version:
+        assert of_another_version.headers["Cache-Control"] == "no-cache"
     with client.get("/static/page.css", headers={"If-None-Match": etag}) as again:
         assert again.status_code == 304

@@ -1,7 +1,7 @@
 """What was packed and measured is what is served, or nothing is."""
 
-import subprocess
 import zipfile
+from contextlib import ExitStack
 
 import pytest
 import requests
@@ -27,39 +27,50 @@ def repacked(folder, *, change):
     return archive
 
 
-def start(folder):
-    return Service(folder / "log", None, "torchserve", TS_MODEL_STORE=str(folder), START_TIMEOUT_SECONDS="7")
+@pytest.fixture
+def start(tmp_path):
+    """Starts TorchServe with the test's own folder as its model store, and does not wait for it."""
+    with ExitStack() as stack:
+
+        def start(**settings):
+            service = Service(tmp_path / "log", None, "torchserve", TS_MODEL_STORE=str(tmp_path), **settings)
+            stack.push(service)  # stops it if it still runs
+            return service
+
+        yield start
 
 
-def test_an_archive_with_one_byte_changed_does_not_start(tmp_path):
+def test_an_archive_with_one_byte_changed_does_not_start(tmp_path, start):
     archive = repacked(tmp_path, change=False)
     with archive.open("r+b") as file:
         file.seek(1_000_000)
         byte = file.read(1)
         file.seek(1_000_000)
         file.write(bytes((byte[0] ^ 1,)))
-    service = start(tmp_path)
-    assert service.process.wait(20) == 1
+    service = start()
+    assert service.process.wait(60) == 1
     assert "by its SHA-256" in service.output()
 
 
-def test_weights_with_one_byte_changed_answer_nothing_though_the_archives_hash_fits(tmp_path):
+def test_weights_with_one_byte_changed_answer_nothing_though_the_archives_hash_fits(tmp_path, start):
     repacked(tmp_path, change=True)
-    service = start(tmp_path)
-    try:
-        eventually(lambda: "has SHA-256" in service.output() or service.process.poll() is not None, 60)
-        headers = service.key("inference") | {"Content-Type": "application/octet-stream"}
-        with pytest.raises(requests.Timeout):  # TorchServe holds requests while it tries to start its workers
-            requests.post(
-                f"{service.inference}/predictions/cifar10",
-                data=pictures.PHOTO_PATH.read_bytes(),
-                headers=headers,
-                timeout=2,
-            )
-        assert service.process.wait(60) == 1
-    except subprocess.TimeoutExpired:
-        service.stop()
-        raise
+    service = start()
+    eventually(lambda: "has SHA-256" in service.output() or service.process.poll() is not None, 100)
+    headers = service.key("inference") | {"Content-Type": "application/octet-stream"}
+    with pytest.raises(requests.Timeout):  # TorchServe holds requests while it tries to start its workers
+        requests.post(
+            f"{service.inference}/predictions/cifar10",
+            data=pictures.PHOTO_PATH.read_bytes(),
+            headers=headers,
+            timeout=2,
+        )
     assert "describes" in service.output()
-    assert "no prediction was answered" in service.output()
+    assert "ready" not in service.output()
+
+
+def test_a_service_that_answers_nothing_in_time_is_given_up(tmp_path, start):
+    repacked(tmp_path, change=True)  # so that it never answers
+    service = start(START_TIMEOUT_SECONDS="1")
+    assert service.process.wait(60) == 1
+    assert "no prediction was answered within 1 seconds" in service.output()
     assert "ready" not in service.output()

@@ -1,5 +1,6 @@
 """The real thing, started as `make serve` starts it, on ports of its own."""
 
+import contextlib
 import json
 import os
 import signal
@@ -94,7 +95,19 @@ class Service:
         return [line for line in lines if line.get("request_id") == request_id]
 
     def descendant(self, word: str) -> psutil.Process:
-        return next(process for process in self.descendants if word in " ".join(process.cmdline()))
+        """The process with this word in its command, once there is one: it may just be started again."""
+        found: list[psutil.Process] = []
+
+        def is_there() -> bool:
+            self.find_descendants()
+            for process in self.descendants:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if word in " ".join(process.cmdline()):
+                        found.append(process)
+            return bool(found)
+
+        eventually(is_there, 60)
+        return found[0]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)

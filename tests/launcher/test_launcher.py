@@ -139,12 +139,15 @@ def test_a_launcher_that_is_killed_takes_its_processes_along(tmp_path):
 def test_a_part_that_dies_or_answers_no_more_is_started_again_until_sigterm(tmp_path):
     with Service(tmp_path / "log", SILENCE_SECONDS="3") as service:
         for word, act, said in (
-            ("gunicorn", psutil.Process.kill, "the gateway ended with exit code -9"),
-            ("ModelServer", psutil.Process.kill, "TorchServe ended with exit code -9"),
+            # First, since one that has just been started, and not answered yet, is waited for much longer.
             ("ModelServer", psutil.Process.suspend, "TorchServe has answered no prediction for"),
+            ("ModelServer", psutil.Process.kill, "TorchServe ended with exit code -9"),
+            ("gunicorn", psutil.Process.kill, "the gateway ended with exit code -9"),
         ):
-            act(service.descendant(word))
-            eventually(lambda said=said: said in service.output(), 60)
+            part, before = service.descendant(word), len(service.output())
+            act(part)
+            eventually(lambda said=said, before=before: said in service.output()[before:], 60)
+            eventually(lambda part=part: not part.is_running(), 60)
             eventually(lambda: answers(f"{service.gateway}/readyz"), 60)
             service.find_descendants()
         stop_and_see_that_nothing_is_left(service, signal.SIGTERM)

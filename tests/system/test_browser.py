@@ -223,11 +223,13 @@ def test_the_focus_stays_with_the_picture_whose_buttons_change(page):
     why = page.locator(".why")
     expect(why).to_be_focused()
     asked = []
-    page.route("**/api/v1/explain", lambda route: asked.append(route.request.url))  # never goes on
-    page.keyboard.press("Enter")
+    page.on("request", lambda request: asked.append(request.url))
+    page.route("**/api/v1/explain", lambda _: None)  # never goes on
+    with page.expect_request("**/api/v1/explain"):
+        page.keyboard.press("Enter")
     expect(why).to_have_attribute("aria-disabled", "true")
     page.keyboard.press("Enter")
-    page.wait_for_timeout(200)
+    page.wait_for_timeout(500)
     expect(why).to_be_focused()
     assert len(asked) == 1
     accept_failed_requests(page)

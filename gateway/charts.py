@@ -147,24 +147,33 @@ def _left(place: Place) -> float:
     return place[0] - (NUMBER_SIZE[0] if place[2] == "end" else 0)
 
 
+def _round_ticks(low: float, high: float) -> list[float]:
+    """Give 1, 2 and 5 times powers of ten from the last below `low` to the first above `high`."""
+    powers = range(floor(log10(low)) - 1, ceil(log10(high)) + 2)
+    every = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    first, last = max(tick for tick in every if tick < low), min(tick for tick in every if tick > high)
+    return [tick for tick in every if first <= tick <= last]
+
+
 def accuracy_against_time(networks: Sequence[dict[str, Any]]) -> Scatter:
-    """Lay out accuracy in percent against milliseconds a picture, on a logarithmic scale of whole powers of ten."""
-    logs = [log10(each["milliseconds"]) for each in networks]
-    first, last = floor(min(logs)), max(ceil(max(logs)), floor(min(logs)) + 1)
+    """Lay out accuracy in percent against milliseconds a picture, on a logarithmic scale whose ends are ticks."""
+    times = [each["milliseconds"] for each in networks]
+    ticks = _round_ticks(min(times), max(times))
+    first, last = log10(ticks[0]), log10(ticks[-1])
     accuracies = [100 * each["accuracy"] for each in networks]
     low, high = floor(min(accuracies) / 5) * 5, max(ceil(max(accuracies) / 5) * 5, floor(min(accuracies) / 5) * 5 + 5)
 
-    def right(logarithm: float) -> float:
-        return round(WIDTH * (logarithm - first) / (last - first), 1)
+    def right(time: float) -> float:
+        return round(WIDTH * (log10(time) - first) / (last - first), 1)
 
     def height(accuracy: float) -> float:
         return float(round(HEIGHT * (high - accuracy) / (high - low), 1))
 
     step = 5 * max(1, ceil((high - low) / 30))
-    points = [(right(x), height(y)) for x, y in zip(logs, accuracies, strict=True)]
+    points = [(right(x), height(y)) for x, y in zip(times, accuracies, strict=True)]
     return Scatter(
         points=points,
         numbers=_numbers(points),
-        across=[(right(power), 10.0**power) for power in range(first, last + 1)],
+        across=[(right(tick), tick) for tick in ticks],
         up=[(height(value), value) for value in range(low, high + 1, step)],
     )

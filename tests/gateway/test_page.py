@@ -219,13 +219,16 @@ def test_the_numbers_of_networks_that_lie_together_cover_no_other(networks):
 
 def test_networks_are_drawn_where_their_figures_are(networks):
     drawn = charts.accuracy_against_time(networks)
-    assert drawn.across == [(0.0, 0.1), (200.0, 1.0), (400.0, 10.0), (600.0, 100.0)]
+    ticks = [0.2, 0.5, 1, 2, 5, 10, 20]
+    assert [tick for _, tick in drawn.across] == pytest.approx(ticks)
+    places = [place for place, _ in drawn.across]
+    assert (places[0], places[3], places[-1]) == (0, 300, 600)  # 2 is half way from 0.2 to 20
     assert drawn.up[0] == (charts.HEIGHT, 80)
     [first, second] = drawn.points
     assert second[1] == charts.HEIGHT  # 80 % is the least tick
-    assert 400 < first[0] < 600
-    assert 0 < second[0] < 200
-    assert charts.accuracy_against_time(networks[:1]).across == [(0.0, 10.0), (600.0, 100.0)]
+    assert places[-2] < first[0] < places[-1]
+    assert places[0] < second[0] < places[1]
+    assert charts.accuracy_against_time(networks[:1]).across == [(0.0, 10.0), (600.0, 20.0)]
 
 
 def test_without_a_comparison_the_model_page_has_no_empty_table(client, monkeypatch):

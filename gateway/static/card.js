@@ -120,6 +120,7 @@ export class Card {
       const progress = this.find("progress");
       request.open("POST", `/api/v1/${what}`);
       request.responseType = "json";
+      request.setRequestHeader("X-Page-Language", document.documentElement.lang); // whatever another tab has chosen
       request.upload.addEventListener("progress", ({ loaded, total }) => { progress.value = (100 * loaded) / total; });
       request.upload.addEventListener("load", () => progress.removeAttribute("value")); // now the network thinks
       request.addEventListener("load", () => {

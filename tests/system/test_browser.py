@@ -477,6 +477,14 @@ def test_the_language_switches_and_stays(page, service):
     accept_failed_requests(page)
 
 
+def test_a_pages_errors_are_in_its_own_language_whatever_another_tab_has_chosen(open_page, service):
+    page = open_page("/?language=uk")
+    page.context.request.get(f"{service.gateway}/?language=en")
+    classify(page, file("letter.jpg", b"letter"))
+    expect(page.get_by_role("alert").filter(visible=True)).to_contain_text("Це не зображення")
+    accept_failed_requests(page)
+
+
 def test_the_model_page_shows_curves_and_confusion_of_the_served_weights(open_page):
     page = open_page("/model")
     expect(page.locator("polyline")).to_have_count(7)

@@ -49,11 +49,9 @@ def init_app(app: Flask) -> None:
     def keep(response: Response) -> Response:
         """Have a file that is asked for by its content's hash kept for a year; others are revalidated by their ETag."""
         if request.endpoint == "static" and response.status_code in {200, 304}:
-            # Another gateway's hash, of before or after an update, says nothing of our file.
             name = (request.view_args or {})["filename"]
-            if request.args.get("v") != version_of(name):
-                return response
-            response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+            if request.args.get("v") == version_of(name):  # not another gateway's, of before or after an update
+                response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
         return response
 
     app.context_processor(words)

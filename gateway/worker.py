@@ -359,10 +359,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
         """Receive the next request of a kept connection, or refuse it without more ado."""
-        if conn not in self.keepalived_conns:  # seen to already, when room was made for another
+        try:
+            self.keepalived_conns.remove(conn)
+        except ValueError:  # seen to already, when room was made for another
             return
         if not (self._is_crowded() and self._refuse_in_place(conn, client)):
-            super().on_client_socket_readable(conn, client)
+            self.poller.unregister(client)
+            self.enqueue_req(conn)
 
     def _refuse_in_place(self, conn: TConn, sock: socket.socket) -> bool:
         """Refuse a POST that has come in one piece, its connection watched as it is; say whether it was one.
@@ -379,7 +382,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if not (is_whole and incoming.data.startswith(b"POST ") and self._stays(incoming)):
             conn.parser.unreader.unread(data)
             return False
-        self.keepalived_conns.remove(conn)
         if self._send(conn, "overloaded", incoming, keep=True):
             conn.set_timeout()
             self.keepalived_conns.append(conn)

@@ -9,7 +9,7 @@ from resilience import report, trials
 from resilience.stage import behind_a_proxy, stage
 from resilience.traffic import ANSWERED, LABEL, REFUSED, Tally
 
-BOUND_SECONDS = Settings().answer_timeout_seconds + 2  # for the way to the gateway and back on a busy machine
+BOUND_SECONDS = Settings().answer_timeout_seconds + 1
 RATE = 20.0
 SHOWS_LATE = (trials._suspend_worker, trials._suspend_torchserve)  # only silence tells what hangs from what is busy
 ONE_ANSWER = {ANSWERED, REFUSED, "504"}
@@ -70,7 +70,7 @@ def test_use_does_not_grow_from_request_to_request(service):
     said = trials.soak(service, requests=3000, steps=3, say=print)
     assert said["errors"] == 0
     first, *_, last = said["uses"][1:]
-    assert last["threads"] <= first["threads"] + 5
+    assert last["threads"] <= first["threads"]
     assert last["descriptors"] <= first["descriptors"] + 5
     assert last["files"] == first["files"]
 

@@ -43,6 +43,7 @@ OWN: Final = {
     "engine.py": "the engine",
     "images.py": "decoding",
     "gateway/worker.py": "gunicorn's loop and HTTP",
+    "gateway/heads.py": "gunicorn's loop and HTTP",
     "gateway/": "the gateway itself",
     "handler/": "the handler itself",
     "classifier_handler.py": "the handler itself",

@@ -131,9 +131,9 @@ class Metrics:
         if is_default:
             self.answered_last = prediction
 
-    def count_problem(self, kind: str) -> None:
-        """Count a picture that was not."""
-        self.problems.labels(kind).inc()
+    def count_problem(self, kind: str, number: int = 1) -> None:
+        """Count pictures that were not."""
+        self.problems.labels(kind).inc(number)
 
     def learn_of(self, prediction: Prediction) -> None:
         """Have the figures of the model that made a prediction, asking TorchServe once for each model."""

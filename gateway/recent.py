@@ -67,18 +67,18 @@ class Recent:
         self._slots: deque[Slot] = deque()
         self._lock = threading.Lock()
 
-    def count_request(self, status: int, seconds: float) -> None:
-        """Count a request for answers."""
+    def count_request(self, status: int, seconds: float, number: int = 1) -> None:
+        """Count requests for answers, each of which took so long."""
         with self._lock:
             slot = self._now()
-            slot.requests += 1
-            slot.failures += status >= 500
-            slot.times[bin_of(seconds)] += 1
+            slot.requests += number
+            slot.failures += number * (status >= 500)
+            slot.times[bin_of(seconds)] += number
 
-    def count_problem(self, kind: str) -> None:
-        """Count a picture or a request that got no answer."""
+    def count_problem(self, kind: str, number: int = 1) -> None:
+        """Count pictures or requests that got no answer."""
         with self._lock:
-            self._now().problems[kind] += 1
+            self._now().problems[kind] += number
 
     def count_answer(self, label: str, score: float, *, in_scope: bool) -> None:
         """Count a picture that was answered."""

@@ -7,7 +7,6 @@ no thread; what would wait too long for one gets a 503 at once, for a small part
 """
 
 import contextlib
-import re
 import selectors
 import socket
 import time
@@ -16,10 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
-from uuid import uuid4
 
 import structlog
-from flask import Flask, g
 from gunicorn import util
 from gunicorn.http import wsgi
 from gunicorn.http.errors import (
@@ -32,19 +29,17 @@ from gunicorn.http.errors import (
 )
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn, ThreadWorker
-from prometheus_client import Counter
 
 from gateway.deadline import RECEIVED
-from gateway.metrics import METHODS
-from gateway.problems import FOR_PROGRAMS, KINDS, Problem, respond
-from gateway.request_log import REQUEST_ID
-from gateway.security import EXPOSED, set_headers
+from gateway.heads import Head, read_head, without_expect
+from gateway.refusals import Refusals
 from gateway.settings import Settings
 
 CHUNK_BYTES: Final = 1 << 16
 READS_AT_ONCE: Final = 16
 """Chunks that are taken from one connection before the others have their turn."""
 LARGEST_HEAD_BYTES: Final = 1 << 16
+NO_HEAD: Final = read_head(b"")
 SLOWEST_BYTES_PER_SECOND: Final = 16_384
 """A sender who goes on at least so fast is not cut off, however large the request."""
 
@@ -58,23 +53,9 @@ being replaced, passes; in a crowd that stays, everyone would wait long."""
 REST_SECONDS: Final = 1.0
 """For so long a thread must have been free before a burst is taken for a new one: a crowd has gaps."""
 
-_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*(?=\r\n)", re.IGNORECASE)
-_CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
-_EXPECT: Final = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
-_REQUEST_ID: Final = re.compile(rb"\r\nx-request-id:[ \t]*([^\r\n]*)", re.IGNORECASE)
-_CLOSE: Final = re.compile(rb"\r\nconnection:[ \t]*close|^[^\r\n]* HTTP/1\.0\r\n", re.IGNORECASE)
-_ORIGIN: Final = re.compile(rb"\r\norigin:[ \t]*([^\r\n]*)", re.IGNORECASE)
-_HTML: Final = re.compile(rb"\r\naccept:[ \t]*text/html", re.IGNORECASE)
-_UKRAINIAN: Final = re.compile(
-    rb"\r\ncookie:[^\r\n]*\blanguage=uk\b|\r\naccept-language:[ \t]*uk\b|^[^\r\n]*[?&]language=uk\b", re.IGNORECASE
-)
-_LINE: Final = re.compile(rb"^([A-Z]+) ([^ ?]*)")
-
 _READ: Final = selectors.EVENT_READ
 _LINGER_SECONDS: Final = 2.0
 _SWEEP_SECONDS: Final = 0.1
-_ID_PLACE: Final = "0" * 32
-_ROUTES: Final = ("/", "/api/v1/classify", "/api/v1/explain")
 
 
 @dataclass
@@ -85,15 +66,10 @@ class Incoming:
     most_seconds: float  # without anything coming
     deadline: float
     data: bytearray = field(default_factory=bytearray)
-    head_bytes: int = 0
+    head: Head | None = None
     whole_bytes: int = 0
     is_for_the_thread: bool = False
     """Its body is not received here: its length is not told, or too large to be read at all."""
-
-    @property
-    def head(self) -> bytes:
-        """The request line and the headers, with the line end before the empty line."""
-        return bytes(self.data[: self.head_bytes])
 
     @property
     def is_ready(self) -> bool:
@@ -112,20 +88,17 @@ class Incoming:
         if end < 0:
             self.is_for_the_thread = len(self.data) > LARGEST_HEAD_BYTES  # which refuses it
             return False
-        self.head_bytes = end + 2
-        head = self.head
-        lengths = _LENGTH.findall(head)
-        is_unclear = len(lengths) > 1 or len(lengths) != head.lower().count(b"\r\ncontent-length")
-        if is_unclear or _CHUNKED.search(head) or (lengths and int(lengths[0]) > self.most_bytes):
+        lines = bytes(self.data[: end + 2])
+        self.head = read_head(lines)
+        if self.head.body_bytes is None or self.head.body_bytes > self.most_bytes:
             self.is_for_the_thread = True
             return False
-        self.whole_bytes = end + 4 + int(lengths[0] if lengths else 0)
-        if not _EXPECT.search(head):
+        self.whole_bytes = end + 4 + self.head.body_bytes
+        if not self.head.expects:
             return False
-        shorter = _EXPECT.sub(b"", head)  # or gunicorn would say it once more
-        self.data[: self.head_bytes] = shorter
-        self.whole_bytes -= self.head_bytes - len(shorter)
-        self.head_bytes = len(shorter)
+        shorter = without_expect(lines)  # or gunicorn would say it once more
+        self.data[: len(lines)] = shorter
+        self.whole_bytes -= len(lines) - len(shorter)
         return len(self.data) < self.whole_bytes
 
 
@@ -188,86 +161,6 @@ class WholeResponse(wsgi.Response):  # type: ignore[misc]
         data, self.held = self.held + data, b""
         if data:
             util.write(self.sock, data)
-
-
-class Refusals:
-    """Answers that are made beforehand, since there is no time to make them when they are needed."""
-
-    def __init__(self, app: Flask) -> None:
-        self._app = app
-        self._origins = app.extensions["settings"].cors_origins
-        self._made: dict[tuple[str, str, bool], tuple[str, str]] = {}
-        self._requests: dict[tuple[str, str, str], Counter] = {}
-        self._dated = 0, ""
-        self.counts: dict[str, int] = {}
-        self._reported = 0.0
-
-    def answer(self, kind: str, head: bytes, *, keep: bool) -> bytes:
-        """Give the whole HTTP response to a request with this head."""
-        found = _LINE.match(head)
-        method, path = (part.decode("latin-1") for part in found.groups()) if found else ("", "")
-        place = next((each for each in FOR_PROGRAMS if path.startswith(each)), "/" if _HTML.search(head) else "/api/")
-        key = (kind, place, bool(_UKRAINIAN.search(head)))
-        if key not in self._made:
-            self._made[key] = self._make(*key)
-        start, body = self._made[key]
-        given = _REQUEST_ID.search(head)
-        request_id = given[1].decode("latin-1").strip() if given else ""
-        if not REQUEST_ID.fullmatch(request_id):
-            request_id = uuid4().hex
-        self._count(kind, method, path)
-        content = body.replace(_ID_PLACE, request_id).encode()
-        head_end = (
-            f"Date: {self._date()}\r\nX-Request-ID: {request_id}\r\nContent-Length: {len(content)}\r\n"
-            f"Connection: {'keep-alive' if keep else 'close'}\r\n{self._sharing(head, path)}\r\n"
-        )
-        return (start + head_end).encode() + content
-
-    def _sharing(self, head: bytes, path: str) -> str:
-        """Let pages of the origins that may ask read the answer, as security.py does."""
-        found = _ORIGIN.search(head) if self._origins and path.startswith(FOR_PROGRAMS) else None
-        origin = found[1].decode("latin-1").strip() if found else ""
-        if not origin or (origin not in self._origins and "*" not in self._origins):
-            return ""
-        return f"Access-Control-Allow-Origin: {origin}\r\nAccess-Control-Expose-Headers: {', '.join(EXPOSED)}\r\n"
-
-    def _date(self) -> str:
-        """Give the time as HTTP writes it; it is worth making once a second."""
-        second = int(time.time())
-        if second != self._dated[0]:
-            self._dated = second, util.http_date()
-        return self._dated[1]
-
-    def _make(self, kind: str, place: str, in_ukrainian: bool) -> tuple[str, str]:
-        headers = {"Accept-Language": "uk" if in_ukrainian else "en"}
-        headers["Accept"] = "text/html" if place == "/" else "application/json"
-        with self._app.test_request_context(place, method="POST", headers=headers):
-            g.request_id = _ID_PLACE
-            response = set_headers(respond(Problem(kind)))
-            response.headers["Cache-Control"] = "no-store"
-            del response.headers["Content-Length"]
-            lines = [f"HTTP/1.1 {response.status}", *(f"{name}: {value}" for name, value in response.headers.items())]
-            return "\r\n".join([*lines, ""]), response.get_data(as_text=True)
-
-    def _count(self, kind: str, method: str, path: str) -> None:
-        metrics = self._app.extensions["metrics"]
-        status = KINDS[kind].status
-        key = (method if method in METHODS else "other", path if path in _ROUTES else "none", str(status))
-        if key not in self._requests:
-            self._requests[key] = metrics.requests.labels(*key)
-        self._requests[key].inc()
-        metrics.count_problem(kind)
-        if method == "POST":
-            metrics.recent.count_request(status, 0.0)
-            metrics.recent.count_problem(kind)
-        self.counts[kind] = self.counts.get(kind, 0) + 1
-
-    def report(self) -> None:
-        """Write one line a second for them all: a line for each would cost as much as they do."""
-        if self.counts and time.monotonic() - self._reported >= 1:
-            self._reported = time.monotonic()
-            structlog.get_logger().warning("refused", **self.counts)
-            self.counts = {}
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -372,26 +265,22 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
         A crowd mostly comes over kept connections, and this is the least that a refusal costs.
         """
-        incoming = self._incoming()
         try:
             data = sock.recv(CHUNK_BYTES)
         except OSError:
             return False
-        incoming.add(data)
-        is_whole = 0 < incoming.whole_bytes == len(incoming.data)
-        if not (is_whole and incoming.data.startswith(b"POST ") and self._stays(incoming)):
+        end = data.find(b"\r\n\r\n")
+        head = read_head(data[: end + 2])
+        is_whole = end > 0 and head.body_bytes == len(data) - end - 4
+        if not (is_whole and head.method == "POST" and not head.closes and self.alive):
             conn.parser.unreader.unread(data)
             return False
-        if self._send(conn, "overloaded", incoming, keep=True):
+        if self._send(conn, "overloaded", head, keep=True):
             conn.set_timeout()
             self.keepalived_conns.append(conn)
         else:
             self._close(conn)
         return True
-
-    def _stays(self, incoming: Incoming) -> bool:
-        """Say whether a connection goes on after a request."""
-        return not incoming.is_for_the_thread and not _CLOSE.search(incoming.head) and self.alive
 
     def _read(self, conn: TConn, incoming: Incoming) -> bool:
         """Take what there is; say whether a thread can have the request now."""
@@ -428,6 +317,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if many_are_read or (is_post and self._is_crowded()):
             self._refuse(conn, incoming)
             return
+        if not is_post:
+            self.refusals.count()  # it may ask for the counts
         del self.receiving[conn]
         self.answering[conn] = len(incoming.data), time.monotonic()
         unreader = conn.parser.unreader
@@ -486,7 +377,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         is_long = isinstance(error, (LimitRequestLine, LimitRequestHeaders))
         kind = "head-too-large" if is_long else "bad-request" if is_the_senders else "unforeseen"
         with contextlib.suppress(OSError):
-            client.sendall(self.refusals.answer(kind, b"", keep=False))
+            client.sendall(self.refusals.answer(kind, NO_HEAD, keep=False))
 
     def finish_request(self, conn: TConn, answered: "Future[Any]") -> None:
         """Take a connection back from a thread."""
@@ -504,12 +395,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _refuse(self, conn: TConn, incoming: Incoming) -> None:
         """Answer that there are too many; the connection stays where the request is whole."""
-        if not self._stays(incoming):
+        head = incoming.head
+        if head is None or head.closes or incoming.is_for_the_thread or not self.alive:
             self._turn_away(conn, "overloaded", incoming)
             return
         self._forget(conn)
         surplus = bytes(incoming.data[incoming.whole_bytes :])
-        if not self._send(conn, "overloaded", incoming, keep=True):
+        if not self._send(conn, "overloaded", head, keep=True):
             self._close(conn)
         elif surplus:
             conn.parser.unreader.unread(surplus)
@@ -522,13 +414,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _turn_away(self, conn: TConn, kind: str, incoming: Incoming) -> None:
         """Answer with a problem and end the connection."""
         self._forget(conn)
-        if self._send(conn, kind, incoming, keep=False):
+        if self._send(conn, kind, incoming.head or NO_HEAD, keep=False):
             self._linger(conn)
         else:
             self._close(conn)
 
-    def _send(self, conn: TConn, kind: str, incoming: Incoming, *, keep: bool) -> bool:
-        answer = self.refusals.answer(kind, incoming.head or b"POST / HTTP/1.1\r\n", keep=keep)
+    def _send(self, conn: TConn, kind: str, head: Head, *, keep: bool) -> bool:
+        answer = self.refusals.answer(kind, head, keep=keep)
         try:
             return bool(conn.sock.send(answer) == len(answer))
         except OSError:
@@ -585,6 +477,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             del self.read_by_threads[conn]
             with contextlib.suppress(OSError):
                 conn.sock.shutdown(socket.SHUT_RD)  # its thread reads an end, and may still answer
+        self.refusals.count()
         self.refusals.report()
 
     def _cap_keepalive(self, deadline: float) -> None:

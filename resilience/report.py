@@ -67,16 +67,17 @@ def _kills(part: dict[str, Any]) -> list[str]:
 
 
 def _overload(part: dict[str, Any]) -> list[str]:
-    calm = part["calm"]
+    before, after = part["calm"], part["calm_after"]
     return [
         "## More than can be answered",
         "",
-        f"At most {calm['rate']:g} requests a second are answered, at {calm['connections']} connections, with p99 "
-        f"{calm['p99_ms']:g} ms.",
-        f"{part['times']:g} times as many for {part['seconds']:g} s, {part['sent_rate']:g} a second:",
+        f"At most {before['rate']:g} requests a second are answered before it, at {before['connections']} connections, "
+        f"with p99 {before['p99_ms']:g} ms;",
+        f"{after['rate']:g} after it, with {after['p99_ms']:g} ms. What follows is compared with their means.",
+        f"{part['times']:g} times as many as before for {part['seconds']:g} s, {part['sent_rate']:g} a second:",
         f"{_outcomes(part)}. Answered: {100 * part['goodput_share']:.1f} % of the most; p99 {part['p99_ms']:g} ms,",
         f"{part['p99_times_calm']:g} times the calm one; a refusal cost {part['refusal_cpu_ms']:g} ms of the gateway's",
-        f"CPU; the gateway held {part['gateway_memory_mb']:g} MB; afterwards {part['rate_after']:g} requests a second.",
+        f"CPU; the gateway held {part['gateway_memory_mb']:g} MB.",
         f"The load comes from a core of its own, of which it took {100 * part['sender_busy_share']:.0f} %; the service "
         "has the others.",
         "",

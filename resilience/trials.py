@@ -213,7 +213,10 @@ def kills(stage: Stage, rate: float, seconds: float, every: float, patience: flo
 
 
 def overload(stage: Stage, times: float, seconds: float) -> Row:
-    """Send several times what the service can answer, from a core of the load's own."""
+    """Send several times what the service can answer, from a core of the load's own.
+
+    It is compared with the mean of what was measured before and after, since machines do not stay equally fast.
+    """
     stage.wait_until_ready()
     gateway = stage.gateway_worker()
     processes = Processes(gateway)
@@ -225,20 +228,21 @@ def overload(stage: Stage, times: float, seconds: float) -> Row:
         measured = open_loop(request, times * calm["rate"], seconds, note=tally.note)
         spent, sender_spent = processes.cpu_seconds() - before, time.thread_time() - sender_before
         after = capacity(stage, min(10.0, seconds))
+    mean = {name: (calm[name] + after[name]) / 2 for name in ("rate", "p99_ms", "gateway_cpu_ms")}
     answered, refused = tally.counts[ANSWERED], tally.counts[REFUSED]
-    for_refusals = spent - answered * calm["gateway_cpu_ms"] / 1000
+    for_refusals = spent - answered * mean["gateway_cpu_ms"] / 1000
     return _counts(tally) | {
         "calm": calm,
+        "calm_after": after,
         "times": times,
         "seconds": seconds,
         "sent_rate": round(len(tally) / measured.seconds, 1),
         "sender_busy_share": round(sender_spent / measured.seconds, 3),
-        "goodput_share": round(answered / measured.seconds / calm["rate"], 3),
+        "goodput_share": round(answered / measured.seconds / mean["rate"], 3),
         "p99_ms": round(1000 * tally.percentile(0.99), 1),
-        "p99_times_calm": round(1000 * tally.percentile(0.99) / calm["p99_ms"], 2),
+        "p99_times_calm": round(1000 * tally.percentile(0.99) / mean["p99_ms"], 2),
         "refusal_cpu_ms": round(1000 * max(0.0, for_refusals) / max(refused, 1), 3),
         "gateway_memory_mb": round(gateway.memory_info().rss / 1e6, 1),
-        "rate_after": after["rate"],
     }
 
 

@@ -152,12 +152,12 @@ def _short(name: str, row: dict[str, float]) -> str:
 
 
 def _plot(results: Results, path: Path) -> None:
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
     for system in SYSTEMS:
         keys = results.keys("closed", system)
         axes.plot([key[2] for key in keys], [results[key]["rate"] for key in keys], marker="o", label=system)
     axes.axhline(results.best("limit"), color="grey", linestyle="--", label="limit: bare loops")
     axes.set(xlabel="connections", ylabel="requests answered a second", ylim=(0, None))
-    axes.legend()
+    figure.legend(loc="outside right upper")
     figure.savefig(path, dpi=120, metadata={"Software": None})
     plt.close(figure)

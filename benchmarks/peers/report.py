@@ -113,12 +113,12 @@ def _table(results: Comparison, plot: str) -> str:
 
 
 def _plot(results: Comparison, path: Path) -> None:
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
     for name in (*OURS, *results.peers):
         keys = results.keys("closed", name)
         style = "-" if name in OURS else "--"
         axes.plot([key[2] for key in keys], [results[key]["rate"] for key in keys], style, marker="o", label=name)
     axes.set(xlabel="connections", ylabel="requests answered a second", ylim=(0, None))
-    axes.legend()
+    figure.legend(loc="outside right upper")
     figure.savefig(path, dpi=120, metadata={"Software": None})
     plt.close(figure)

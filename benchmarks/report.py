@@ -1,6 +1,8 @@
 """Table and plot of the benchmark's results."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,6 +10,7 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 
 REQUESTS: Final = (
     "Latencies are of the requests that were answered 200; errors are all others, whose CPU seconds count as well. "
@@ -151,13 +154,20 @@ def _short(name: str, row: dict[str, float]) -> str:
     return f"| {name} | {row['rate']:,.0f} | {row['p50']:.1f} | {row['cpu_seconds_per_1000']:.2f} |"
 
 
-def _plot(results: Results, path: Path) -> None:
+@contextmanager
+def chart(path: Path) -> Iterator[Axes]:
+    """Give axes for requests a second by connections, and save what is drawn into them."""
     figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
-    for system in SYSTEMS:
-        keys = results.keys("closed", system)
-        axes.plot([key[2] for key in keys], [results[key]["rate"] for key in keys], marker="o", label=system)
-    axes.axhline(results.best("limit"), color="grey", linestyle="--", label="limit: bare loops")
+    yield axes
     axes.set(xlabel="connections", ylabel="requests answered a second", ylim=(0, None))
     figure.legend(loc="outside right upper")
     figure.savefig(path, dpi=120, metadata={"Software": None})
     plt.close(figure)
+
+
+def _plot(results: Results, path: Path) -> None:
+    with chart(path) as axes:
+        for system in SYSTEMS:
+            keys = results.keys("closed", system)
+            axes.plot([key[2] for key in keys], [results[key]["rate"] for key in keys], marker="o", label=system)
+        axes.axhline(results.best("limit"), color="grey", linestyle="--", label="limit: bare loops")

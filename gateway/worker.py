@@ -40,6 +40,8 @@ READS_AT_ONCE: Final = 16
 """Chunks that are taken from one connection before the others have their turn."""
 LARGEST_HEAD_BYTES: Final = 1 << 16
 NO_HEAD: Final = read_head(b"")
+UNFINISHED_HEAD: Final = read_head(b"POST / HTTP/1.1\r\n")
+"""What a request counts as whose head has not come."""
 SLOWEST_BYTES_PER_SECOND: Final = 16_384
 """A sender who goes on at least so fast is not cut off, however large the request."""
 
@@ -414,7 +416,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _turn_away(self, conn: TConn, kind: str, incoming: Incoming) -> None:
         """Answer with a problem and end the connection."""
         self._forget(conn)
-        if self._send(conn, kind, incoming.head or NO_HEAD, keep=False):
+        if self._send(conn, kind, incoming.head or UNFINISHED_HEAD, keep=False):
             self._linger(conn)
         else:
             self._close(conn)

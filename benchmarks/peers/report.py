@@ -4,12 +4,7 @@ import json
 from pathlib import Path
 from typing import Final
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
-
-from benchmarks.report import REQUESTS, Results, rows
+from benchmarks.report import REQUESTS, Results, chart, rows
 
 OURS: Final = ("TorchServe", "gateway")
 AT_PEERS: Final = "open, at 70% of the best peer's capacity"
@@ -113,12 +108,8 @@ def _table(results: Comparison, plot: str) -> str:
 
 
 def _plot(results: Comparison, path: Path) -> None:
-    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
-    for name in (*OURS, *results.peers):
-        keys = results.keys("closed", name)
-        style = "-" if name in OURS else "--"
-        axes.plot([key[2] for key in keys], [results[key]["rate"] for key in keys], style, marker="o", label=name)
-    axes.set(xlabel="connections", ylabel="requests answered a second", ylim=(0, None))
-    figure.legend(loc="outside right upper")
-    figure.savefig(path, dpi=120, metadata={"Software": None})
-    plt.close(figure)
+    with chart(path) as axes:
+        for name in (*OURS, *results.peers):
+            keys = results.keys("closed", name)
+            style = "-" if name in OURS else "--"
+            axes.plot([key[2] for key in keys], [results[key]["rate"] for key in keys], style, marker="o", label=name)

@@ -30,6 +30,7 @@ from training import photographs
 from training.augment import generator_for
 from training.data import Cifar10, DataError
 from training.depthwise import with_float32_gradients
+from training.machine import autocast
 from training.pretrained import pretrained_network
 from training.run import Training
 from training.settings import Settings, knob
@@ -192,7 +193,7 @@ class FinetuneTraining(Training):
         for group in self.optimizers[0].param_groups:
             group["lr"] = self._learning_rate()
         torch.manual_seed(hash((settings.seed, self.steps_done)))  # for dropout
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
             outputs = self.network(pixels.contiguous(memory_format=torch.channels_last)).float()
         loss = F.cross_entropy(outputs, targets.to(self.device))
         self.optimizers[0].zero_grad()

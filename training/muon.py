@@ -10,13 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from training.machine import computes_bfloat16
+
 
 def orthogonalize(matrix: Tensor, iterations: int = 3) -> Tensor:
     """Bring the singular values of `matrix`, shape (M, N), to about 0.5 to 1.5 by a Newton-Schulz iteration."""
     # Coefficients of the quintic whose slope at zero is largest among those that stay bounded (the source above).
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.T if tall else matrix).bfloat16()
+    x = matrix.T if tall else matrix
+    if computes_bfloat16(matrix.device):
+        x = x.bfloat16()
     x = x / (x.norm() + 1e-7)
     for _ in range(iterations):
         gram = x @ x.T

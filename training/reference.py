@@ -18,6 +18,7 @@ from model.networks import NETWORKS, build
 from training.augment import Augmenter
 from training.data import Cifar10
 from training.depthwise import with_float32_gradients
+from training.machine import autocast
 from training.plateau import best_epoch, is_over, reductions
 from training.pretrained import pretrained_network, vgg16_from_imagenet
 from training.run import Training, resized
@@ -147,7 +148,7 @@ class ReferenceTraining(Training):
         for group in optimizer.param_groups:
             group["lr"] = self.learning_rate
         torch.manual_seed(hash((self.settings.seed, self.steps_done)))  # for dropout
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
             outputs = self.network(pixels.contiguous(memory_format=torch.channels_last)).float()
         loss = F.cross_entropy(outputs, labels)
         optimizer.zero_grad()

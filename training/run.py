@@ -28,6 +28,7 @@ from model.classifier import class_logits
 from model.network import Network, channels_last
 from training.augment import generator_for
 from training.data import Cifar10, DataError, Split
+from training.machine import autocast
 from training.provenance import provenance
 from training.settings import Settings
 
@@ -77,6 +78,10 @@ class Training(ABC):
         The learning rate and every random draw may depend on settings and progress alone, so that a resumed run is the
         same run.
         """
+
+    def order(self) -> Tensor:
+        """Give the indices of this epoch's pictures in the order of their turns, the same at each of its steps."""
+        return torch.randperm(len(self.images), generator=generator_for(self.settings.seed, self.progressed.epoch))
 
     def side(self, epoch: int) -> int:  # noqa: ARG002
         """Give the side, in pixels, of the pictures that the network sees in an epoch's training."""
@@ -140,8 +145,7 @@ class Training(ABC):
         settings, progressed = self.settings, self.progressed
         if progressed.step == 0:
             progressed.loss_sum, progressed.correct = 0.0, 0
-        order = torch.randperm(len(self.images), generator=generator_for(settings.seed, progressed.epoch))
-        indices = order[progressed.step * settings.batch_size :][: settings.batch_size]
+        indices = self.order()[progressed.step * settings.batch_size :][: settings.batch_size]
         self.network.train()
         loss_sum, correct = self.learn(indices)
         progressed.loss_sum += loss_sum
@@ -231,13 +235,13 @@ def resized(images: Tensor, side: int) -> Tensor:
 
 @torch.inference_mode()
 def outputs_of(network: Network, images: Tensor, side: int, batch_size: int = 250) -> Tensor:
-    """Run the network over `images` in evaluation mode and bfloat16: float32 outputs on the CPU, (N, 10) or (N, 11)."""
+    """Run the network over `images` in evaluation mode: float32 outputs on the CPU, (N, 10) or (N, 11)."""
     device = next(network.parameters()).device
     network.eval()
     parts = []
     for batch in torch.split(images, batch_size):
         pixels = resized(batch.to(device), side).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device):
             parts.append(network(pixels).float().cpu())
     return torch.cat(parts)
 

@@ -27,6 +27,7 @@ class Views:
     stretch: float = 1.1  # largest factor of width over height
     shift: float = 0.1  # largest shift, as a share of the side
     turn: float = 12.0  # largest rotation in degrees, of half of the pictures
+    mirrored: float = 0.5  # share of pictures that are mirrored
     colour: float = 0.3  # largest change of brightness, contrast and saturation, as a share
     haze: float = 0.1  # share of pictures whose contrast goes as far down as a fifth, darker or brighter
     blur: float = 0.1  # share of pictures that are blurred
@@ -38,19 +39,20 @@ class Views:
         """Give one view of each picture, float32, 0 to 255: (N, 3, H, W) of 0 to 255 to (N, 3, side, side)."""
         pixels = self._add_noise(images.float(), generator)
         pixels = self._compress(pixels, generator)
-        pixels = self._warp(pixels, side, generator)
+        pixels = self.warp(pixels, side, generator)
         pixels = self._blur(pixels, generator)
         pixels = self._recolour(pixels, generator)
         pixels = self._add_haze(pixels, generator)
         return self._blot(pixels, generator).clamp(0, 255)
 
-    def _warp(self, pixels: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    def warp(self, pixels: Tensor, side: int, generator: torch.Generator) -> Tensor:
+        """Scale, stretch, turn, shift and mirror pictures, float32 (N, 3, H, W), in one step: (N, 3, side, side)."""
         count = len(pixels)
         across, down, zoom, stretch, turn, turned, mirrored = torch.rand(7, count, generator=generator)
         zoom = torch.exp((2 * zoom - 1) * log(self.zoom))
         stretch = torch.exp((stretch - 0.5) * log(self.stretch))
         angle = (2 * turn - 1) * (self.turn * pi / 180) * (turned < 0.5)
-        flip = torch.where(mirrored < 0.5, -1.0, 1.0)
+        flip = torch.where(mirrored < self.mirrored, -1.0, 1.0)
         # Rows of the map from the view's coordinates, -1 to 1, to the picture's.
         rows = [
             [angle.cos() * flip * zoom * stretch, -angle.sin() * zoom / stretch, (2 * across - 1) * 2 * self.shift],

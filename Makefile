@@ -15,7 +15,7 @@ CHECKOV := 3.3.30
 DOCKERFILES := handler/Dockerfile gateway/Dockerfile deploy/scaled/Dockerfile
 
 .PHONY: help serve models test test-containers fuzz check locks audit policies format translations train evaluate quantize \
-	compare bench bench-peers bench-engines bench-long bench-profile chaos soak archive data clean
+	compare bench bench-peers bench-engines bench-long bench-profile bench-training chaos soak archive data clean
 
 help:
 	@echo "make serve     start the service: page and API on http://127.0.0.1:8000"
@@ -37,6 +37,7 @@ help:
 	@echo "make bench-engines  speed and accuracy of the engines that could compute the network"
 	@echo "make bench-profile  where the time of a request goes; needs root on most Linux machines"
 	@echo "make bench-long    ten minutes at 64 connections: errors, and what all processes hold"
+	@echo "make bench-training  a step of training by the kind of number and of convolution"
 	@echo "make chaos     break, overload and stop a running service of its own, and report what became of requests"
 	@echo "make soak      a million requests, and what the service's processes hold meanwhile; ARGS=--help for fewer"
 	@echo "make archive   pack $(ARCHIVE)"
@@ -110,6 +111,9 @@ bench-profile: $(VENV)/dev.stamp $(ARCHIVE)
 
 bench-engines: $(VENV)/train.stamp $(PEERS)/stamp
 	$(BIN)/python -m benchmarks.engines --data $(DATA) $(ARGS)
+
+bench-training: $(VENV)/train.stamp
+	$(BIN)/python -m benchmarks.training $(ARGS)
 
 chaos soak: $(VENV)/train.stamp $(ARCHIVE)
 	$(BIN)/python -m resilience $@ $(ARGS)

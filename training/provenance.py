@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from training.machine import computes_bfloat16
+
 LIBRARIES = ("torch", "numpy", "pillow", "safetensors", "scikit-learn")
 
 
@@ -35,7 +37,8 @@ def hardware() -> str:
     """Say in a few words what computes."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"{torch.get_num_threads()} threads of {processor()}, bfloat16"
+    numbers = "bfloat16" if computes_bfloat16(torch.device("cpu")) else "float32"
+    return f"{torch.get_num_threads()} threads of {processor()}, {numbers}"
 
 
 def processor() -> str:

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from model.manifest import INT8_PATH, MANIFEST_PATH, WEIGHTS_PATH, Manifest, WeightsError, sha256_of
 from model.network import Network
+from model.networks import build
 from training import plots
 from training.evaluate import PLOTS_FOLDER, measured, report
 from training.plots import ROBUSTNESS_PLOT
@@ -62,19 +63,15 @@ def publish(training: Training, console: Console) -> None:
 
 def describe(network: Network) -> dict[str, Any]:
     """Name a network with what it takes to build it again, and count what it holds and costs."""
-    network.eval()
-    pixels = torch.zeros(1, 3, network.side, network.side, device=next(network.parameters()).device)
+    shape = {"name": type(network).__name__} | network.describe()
+    served = build(shape).eval()  # training may compute its convolutions in other ways
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        network(pixels)
-    return (
-        {"name": type(network).__name__}
-        | network.describe()
-        | {
-            "parameters": sum(parameter.numel() for parameter in network.parameters()),
-            "running_statistics": running_statistics(network),
-            "multiply_accumulates": counter.get_total_flops() // 2,
-        }
-    )
+        served(torch.zeros(1, 3, network.side, network.side))
+    return shape | {
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "running_statistics": running_statistics(network),
+        "multiply_accumulates": counter.get_total_flops() // 2,
+    }
 
 
 def running_statistics(network: Network) -> int:

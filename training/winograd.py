@@ -99,31 +99,31 @@ class _Winograd(torch.autograd.Function):
         pictures = x.permute(0, 2, 3, 1)
         tiling = _Tiling(*pictures.shape[:3])
         result = x.new_empty(*pictures.shape[:3], kept)
+        transformed = []  # 2.25 times the memory of x, and less time than transforming it once more
         for chunk in tiling.chunks():
-            windows = inputs @ tiling.windows(tiling.padded(pictures[chunk]))
-            products = torch.bmm(windows.view(len(filters), -1, channels), filters)
+            windows = (inputs @ tiling.windows(tiling.padded(pictures[chunk]))).view(len(filters), -1, channels)
+            products = torch.bmm(windows, filters)
             tiling.join(outputs @ products.view(len(filters), -1), result[chunk])
-        ctx.save_for_backward(x, filters)
+            transformed.append(windows)
+        ctx.save_for_backward(filters, *transformed)
         return result.permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor]:
-        x, filters = ctx.saved_tensors
+        filters, *transformed = ctx.saved_tensors
         _, channels, kept = filters.shape
-        inputs, outputs = _INPUTS.to(x), _OUTPUTS.to(x)
-        pictures, gradients = x.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
-        tiling = _Tiling(*pictures.shape[:3])
-        of_x = x.new_empty(pictures.shape) if ctx.needs_input_grad[0] else None
+        inputs, outputs = _INPUTS.to(gradient), _OUTPUTS.to(gradient)
+        gradients = gradient.permute(0, 2, 3, 1)
+        tiling = _Tiling(*gradients.shape[:3])
+        of_x = gradient.new_empty(*gradients.shape[:3], channels) if ctx.needs_input_grad[0] else None
         of_filters = torch.zeros_like(filters)
-        for chunk in tiling.chunks():
-            # Transforming the input once more costs less than keeping it in memory, 2.25 times its size.
-            windows = (inputs @ tiling.windows(tiling.padded(pictures[chunk]))).view(len(filters), -1, channels)
+        for chunk, windows in zip(tiling.chunks(), transformed, strict=True):
             products = (outputs.T @ tiling.split(gradients[chunk])).view(len(filters), -1, kept)
             of_filters.baddbmm_(windows.transpose(1, 2), products)
             if of_x is not None:
                 of_windows = inputs.T @ torch.bmm(products, filters.transpose(1, 2)).view(len(filters), -1)
                 of_x[chunk] = tiling.add_windows(of_windows, chunk.stop - chunk.start)
-        of_weight = (_FILTERS.to(x).T @ of_filters.view(len(filters), -1)).view(3, 3, channels, kept)
+        of_weight = (_FILTERS.to(gradient).T @ of_filters.view(len(filters), -1)).view(3, 3, channels, kept)
         return of_x if of_x is None else of_x.permute(0, 3, 1, 2), of_weight.permute(3, 2, 0, 1)
 
 

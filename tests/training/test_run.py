@@ -37,6 +37,7 @@ def compact(tmp_path):
         batch_size=20,
         widths=(8, 16, 16),
         shift=2,
+        hard_epochs=(2, 2),
         threads=1,
         install="never",
     )
@@ -136,6 +137,28 @@ def test_weights_of_another_network_are_no_start(served, compact, tiny, console)
         replace(served, start=other.with_name("none"))
 
 
+def test_hard_pictures_have_two_turns_in_the_hard_epochs(compact, tiny, console):
+    def finish_epoch():
+        while training.progressed.step < training.steps_per_epoch:
+            training.step()
+        training.finish_epoch()
+
+    training = start(compact, tiny, console)
+    everyone = list(range(len(tiny.train.labels)))
+    half = len(everyone) // 2
+    assert sorted(training.order().tolist()) == everyone
+
+    finish_epoch()
+    hard = sorted(training.losses.topk(half).indices.tolist())
+    order = training.order().tolist()
+    assert sorted(order[:half]) == sorted(order[half:]) == hard
+    training.step()
+    assert training.order().tolist() == order  # though there are newer losses
+
+    finish_epoch()
+    assert sorted(training.order().tolist()) == everyone
+
+
 def test_a_finished_run_is_left_as_it_is(compact, tiny, console):
     run.train(start(compact, tiny, console), console)
     before = (compact.run / "epochs" / "003.safetensors").stat().st_mtime_ns
@@ -205,6 +228,9 @@ def test_the_kept_weights_are_an_average(served, tiny, console):
         ["compact", "--threads", "-1"],
         ["compact", "--shift", "32"],
         ["compact", "--cutout", "40"],
+        ["compact", "--warped", "1.5"],
+        ["compact", "--hard-epochs", "1", "5"],
+        ["compact", "--hard-epochs", "3"],
         ["served", "--side-epochs", "1", "1"],
         ["served", "--sides", "64", "96", "100"],
         ["served", "--variant", "1"],

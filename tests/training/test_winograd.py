@@ -1,0 +1,54 @@
+import pytest
+import torch
+from torch import nn
+
+from model.whitened_convnet import WhitenedConvNet
+from training.publish import describe
+from training.winograd import with_winograd
+
+
+@pytest.mark.parametrize(("height", "width"), [(7, 7), (15, 15), (3, 3), (8, 5), (1, 2)])
+def test_results_and_gradients_are_those_of_torch(height, width):
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(96, 160, 3, padding=1, bias=False), nn.GELU(), nn.Conv2d(160, 128, 3, padding=1, bias=False)
+    )
+    x = torch.randn(35, 96, height, width, requires_grad=True)  # more than are computed at once
+    factors = torch.randn(35, 128, height, width)
+
+    def results():
+        output = network(x)
+        return [output, *torch.autograd.grad((output * factors).sum(), [x, *network.parameters()])]
+
+    wanted = results()
+    with_winograd(network)
+    for got, as_torch in zip(results(), wanted, strict=True):
+        assert got.shape == as_torch.shape
+        assert (got - as_torch).norm() < 1e-5 * as_torch.norm()
+
+
+def test_pictures_that_need_no_gradient_get_none():
+    convolution = nn.Conv2d(128, 128, 3, padding=1, bias=False)
+    with_winograd(convolution)
+    convolution(torch.randn(2, 128, 4, 4)).sum().backward()
+    assert convolution.weight.grad is not None
+
+
+def test_what_a_network_costs_is_said_of_the_form_that_is_served():
+    network = WhitenedConvNet((8, 128, 128))
+    served = describe(network)
+    with_winograd(network)
+    assert describe(network) == served
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"stride": 2}, {"padding": 0}, {"dilation": 2}, {"groups": 2}, {"bias": True}, {"padding_mode": "reflect"}],
+)
+def test_other_convolutions_are_left_as_they_are(changes):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(128, 128, 3, **{"padding": 1, "bias": False, **changes}))
+    x = torch.randn(2, 128, 9, 9)
+    wanted = network(x)
+    with_winograd(network)
+    assert torch.equal(network(x), wanted)

@@ -44,7 +44,9 @@ class CompactSettings(Settings):
     cutout: int = knob(8, "side of the square that is blotted out of each picture, in pixels")
     warped: float = knob(0.5, "share of the pictures that are turned, scaled and stretched a little")
     hard_epochs: tuple[int, ...] = knob(
-        (3, 11), "first and last epoch in which only the half of the pictures with the highest losses has a turn, twice"
+        (3, 11),
+        "first and last epoch in which only the half of the pictures with the highest losses has a turn, twice; "
+        "none where the last is before the first",
     )
 
     def __post_init__(self) -> None:
@@ -117,16 +119,16 @@ class CompactTraining(Training):
 
     def order(self) -> Tensor:
         first, last = self.settings.hard_epochs
-        number = self.progressed.epoch + 1
-        if not first <= number <= last:
+        epoch = self.progressed.epoch
+        if not first <= epoch + 1 <= last:
             return super().order()
         if self.progressed.step == 0:
             self.hard = self.losses.topk(len(self.hard)).indices
-        turns = (torch.randperm(len(self.hard), generator=generator_for(self.settings.seed, number, n)) for n in (0, 1))
-        return self.hard[torch.cat(list(turns))]
+        generator = generator_for(self.settings.seed, epoch)
+        return self.hard[torch.cat([torch.randperm(len(self.hard), generator=generator) for _ in range(2)])]
 
-    def _pictures(self, indices: Tensor) -> Tensor:
-        """Give the augmented pictures of a step, float32, shape (len(indices), 3, 32, 32)."""
+    def augmented(self, indices: Tensor) -> Tensor:
+        """Give the pictures at `indices` as this step shows them: float32, 0 to 255, (len(indices), 3, 32, 32)."""
         epoch, step = self.progressed.epoch, self.progressed.step
         pictures = self.augmenter.batch(indices, epoch=epoch, step=step).float()
         warped = round(self.settings.warped * len(pictures))  # the first of them: their order is random
@@ -136,7 +138,7 @@ class CompactTraining(Training):
         return pictures
 
     def learn(self, indices: Tensor) -> tuple[float, int]:
-        batch = self._pictures(indices).to(self.device)
+        batch = self.augmented(indices).to(self.device)
         labels = self.labels[indices].to(self.device)
         self._set_learning_rates()
         with autocast(self.device):

@@ -99,7 +99,7 @@ class _Winograd(torch.autograd.Function):
         pictures = x.permute(0, 2, 3, 1)
         tiling = _Tiling(*pictures.shape[:3])
         result = x.new_empty(*pictures.shape[:3], kept)
-        transformed = []  # 2.25 times the memory of x, and less time than transforming it once more
+        transformed = []  # two to three times the memory of x; transforming it once more would take longer
         for chunk in tiling.chunks():
             windows = (inputs @ tiling.windows(tiling.padded(pictures[chunk]))).view(len(filters), -1, channels)
             products = torch.bmm(windows, filters)

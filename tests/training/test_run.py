@@ -159,6 +159,17 @@ def test_hard_pictures_have_two_turns_in_the_hard_epochs(compact, tiny, console)
     assert sorted(training.order().tolist()) == everyone
 
 
+def test_half_of_the_pictures_are_warped(compact, tiny, console):
+    indices = torch.arange(20)
+    still, warped = (
+        start(replace(compact, warped=share), tiny, console).augmented(indices).flatten(1) for share in (0.0, 0.5)
+    )
+    assert torch.equal(still[10:], warped[10:])
+    assert (still[:10] != warped[:10]).any(1).all()
+    assert warped.min() >= 0
+    assert warped.max() <= 255
+
+
 def test_a_finished_run_is_left_as_it_is(compact, tiny, console):
     run.train(start(compact, tiny, console), console)
     before = (compact.run / "epochs" / "003.safetensors").stat().st_mtime_ns

@@ -47,22 +47,17 @@ class _Tiling:
         size = max(1, _TILES_AT_ONCE // (self.down * self.across))
         return [slice(first, min(first + size, self.count)) for first in range(0, self.count, size)]
 
-    def padded(self, pictures: Tensor) -> Tensor:
-        """Give pictures with a border of one zero, and more at the far ends up to whole tiles."""
+    def windows(self, pictures: Tensor) -> Tensor:
+        """Give the overlapping windows of pictures, zero outside them, shape (36, tiles * C)."""
         count, _, _, channels = pictures.shape
         padded = pictures.new_zeros(count, _TILE * self.down + 2, _TILE * self.across + 2, channels)
         padded[:, 1 : self.height + 1, 1 : self.width + 1] = pictures
-        return padded
-
-    def windows(self, padded: Tensor) -> Tensor:
-        """Give the overlapping windows of padded pictures, shape (36, tiles * C)."""
-        count, _, _, channels = padded.shape
         picture, row, column, _ = padded.stride()
         shape = (_WINDOW, _WINDOW, count, self.down, self.across, channels)
         return padded.as_strided(shape, (row, column, picture, _TILE * row, _TILE * column, 1)).reshape(_WINDOW**2, -1)
 
     def add_windows(self, windows: Tensor, count: int) -> Tensor:
-        """Add windows up where they overlap, as the adjoint of `windows` and `padded`: shape (count, H, W, C)."""
+        """Add windows up where they overlap, as the adjoint of `windows`: shape (count, H, W, C)."""
         parts = windows.view(_WINDOW, _WINDOW, count, self.down, self.across, -1)
         padded = windows.new_zeros(count, _TILE * self.down + 2, _TILE * self.across + 2, parts.shape[-1])
         for row in range(_WINDOW):
@@ -101,7 +96,7 @@ class _Winograd(torch.autograd.Function):
         result = x.new_empty(*pictures.shape[:3], kept)
         transformed = []  # two to three times the memory of x; transforming it once more would take longer
         for chunk in tiling.chunks():
-            windows = (inputs @ tiling.windows(tiling.padded(pictures[chunk]))).view(len(filters), -1, channels)
+            windows = (inputs @ tiling.windows(pictures[chunk])).view(len(filters), -1, channels)
             products = torch.bmm(windows, filters)
             tiling.join(outputs @ products.view(len(filters), -1), result[chunk])
             transformed.append(windows)

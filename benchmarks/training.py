@@ -12,18 +12,16 @@ from typing import Any, Final
 
 import torch
 from rich.console import Console
-from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.rounds import Rounds, read_options
 from model.labels import LABELS
 from model.network import channels_last
 from model.whitened_convnet import WhitenedConvNet
-from training.compact import CompactSettings
+from training.compact import CompactSettings, computed_by_winograd
 from training.machine import use_machine
 from training.provenance import processor, provenance
 from training.run import write_json
-from training.winograd import with_winograd
 
 RESULTS: Final = Path(__file__).with_suffix(".json")
 DIRECT: Final = "float32"
@@ -34,11 +32,11 @@ BFLOAT16: Final = "bfloat16"
 def stepper(kind: str, settings: CompactSettings) -> Callable[[], None]:
     """Give what computes the gradients of one batch of random pictures."""
     torch.manual_seed(settings.seed)
-    network: nn.Module = WhitenedConvNet(settings.widths)
+    network = WhitenedConvNet(settings.widths)
     network.get_parameter("whiten.bias").requires_grad_(False)  # as in most epochs
     channels_last(network)
     if kind == WINOGRAD:
-        with_winograd(network)
+        computed_by_winograd(network)
     pictures = torch.rand(settings.batch_size, 3, 32, 32).mul_(255).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(len(LABELS), (settings.batch_size,))
 

@@ -62,6 +62,11 @@ class CompactSettings(Settings):
             raise ValueError(f"hard_epochs must be two numbers, the first of them 2 or more, not {self.hard_epochs}")
 
 
+def computed_by_winograd(network: WhitenedConvNet) -> None:
+    """Let the wide convolutions of `network` be computed so, in place."""
+    with_winograd(network, even=[block.get_submodule("conv1") for block in network.blocks])
+
+
 class CompactTraining(Training):
     """Muon for the filters, SGD for everything with one dimension and for the last layer."""
 
@@ -77,7 +82,7 @@ class CompactTraining(Training):
         self.losses = torch.full((len(self.images),), torch.inf)  # of each picture, when it last had a turn
         self.hard = torch.arange((len(self.images) + 1) // 2)
         if not computes_bfloat16(self.device):
-            with_winograd(self.network)
+            computed_by_winograd(self.network)
         self.optimizers = self._optimizers()
         self.base_lrs = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
 

@@ -9,7 +9,7 @@ import torch
 # Parameters of glibc's mallopt (malloc.h) and what they are set to.
 KEEP_FREED_MEMORY: Final = {
     "M_MMAP_MAX": (-4, 0),  # large blocks come from the heap as well
-    "M_TRIM_THRESHOLD": (-1, 2**31 - 1),  # which is not given back
+    "M_TRIM_THRESHOLD": (-1, -1),  # which is never given back
     "M_TOP_PAD": (-2, 2**28),  # and grows in large steps
 }
 

@@ -7,7 +7,7 @@ from training.publish import describe
 from training.winograd import with_winograd
 
 
-@pytest.mark.parametrize(("height", "width"), [(7, 7), (15, 15), (3, 3), (8, 5), (1, 2)])
+@pytest.mark.parametrize(("height", "width"), [(7, 7), (15, 15), (3, 3), (8, 5), (6, 10), (1, 2)])
 def test_results_and_gradients_are_those_of_torch(height, width):
     torch.manual_seed(0)
     network = nn.Sequential(
@@ -22,6 +22,26 @@ def test_results_and_gradients_are_those_of_torch(height, width):
 
     wanted = results()
     with_winograd(network)
+    for got, as_torch in zip(results(), wanted, strict=True):
+        assert got.shape == as_torch.shape
+        assert (got - as_torch).norm() < 1e-5 * as_torch.norm()
+
+
+@pytest.mark.parametrize("side", [7, 15, 8])
+def test_what_pooling_never_reads_can_be_left_out(side):
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(96, 160, 3, padding=1, bias=False)
+    network = nn.Sequential(convolution, nn.MaxPool2d(2))
+    x = torch.randn(35, 96, side, side, requires_grad=True)
+    factors = torch.randn(35, 160, side // 2, side // 2)
+
+    def results():
+        output = network(x)
+        return [output, *torch.autograd.grad((output * factors).sum(), [x, *network.parameters()])]
+
+    wanted = results()
+    with_winograd(network, even=[convolution])
+    assert convolution(x).shape == (35, 160, side // 2 * 2, side // 2 * 2)
     for got, as_torch in zip(results(), wanted, strict=True):
         assert got.shape == as_torch.shape
         assert (got - as_torch).norm() < 1e-5 * as_torch.norm()

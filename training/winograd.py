@@ -9,7 +9,7 @@ the same results but for rounding (about 3e-6 of their size).
 import math
 from collections.abc import Collection
 from functools import cache, partial
-from typing import Any, Final, TypeGuard
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -148,12 +148,12 @@ class _Winograd(torch.autograd.Function):
         return (of_x.permute(0, 3, 1, 2) if ctx.needs_input_grad[0] else None), of_weight, None
 
 
-def _forward(convolution: nn.Conv2d, x: Tensor, *, even: bool) -> Tensor:
-    output: Tensor = _Winograd.apply(x, convolution.weight, even)  # type: ignore[no-untyped-call]
+def _forward(convolution: nn.Module, x: Tensor, *, even: bool) -> Tensor:
+    output: Tensor = _Winograd.apply(x, convolution.get_parameter("weight"), even)  # type: ignore[no-untyped-call]
     return output
 
 
-def _is_wide(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+def _is_wide(module: nn.Module) -> bool:
     return (
         isinstance(module, nn.Conv2d)
         and (module.kernel_size, module.stride, module.dilation) == ((3, 3), (1, 1), (1, 1))

@@ -21,9 +21,6 @@ from training.winograd import with_winograd
 _WARP: Final = Views(zoom=1.2, stretch=1.15, turn=15.0, shift=0.0, mirrored=0.0)
 """How far pictures are warped: less than larger ones would bear, since turning 32x32 pixels blurs them."""
 
-_SMALL_SIDE: Final = 24
-"""Pixels a side of the pictures in the small epochs: little more than half of the computation."""
-
 
 @dataclass(frozen=True)
 class CompactSettings(Settings):
@@ -46,7 +43,6 @@ class CompactSettings(Settings):
     shift: int = knob(4, "largest random shift, in pixels")
     cutout: int = knob(8, "side of the square that is blotted out of each picture, in pixels")
     warped: float = knob(0.5, "share of the pictures that are turned, scaled and stretched a little")
-    small_epochs: int = knob(0, f"first epochs, in which pictures are scaled down to {_SMALL_SIDE} pixels a side")
     hard_epochs: tuple[int, ...] = knob(
         (3, 11),
         "first and last epoch in which only the half of the pictures with the highest losses has a turn, twice; "
@@ -62,8 +58,6 @@ class CompactSettings(Settings):
                 raise ValueError(f"{name} must be 0 to {most} pixels, not {getattr(self, name)}")
         if not 0 <= self.warped <= 1:
             raise ValueError(f"warped must be 0 to 1, not {self.warped}")
-        if self.small_epochs < 0:
-            raise ValueError(f"small_epochs must be 0 or more, not {self.small_epochs}")
         if len(self.hard_epochs) != 2 or self.hard_epochs[0] < 2:  # the first gives the losses
             raise ValueError(f"hard_epochs must be two numbers, the first of them 2 or more, not {self.hard_epochs}")
 
@@ -139,15 +133,13 @@ class CompactTraining(Training):
         return self.hard[torch.cat([torch.randperm(len(self.hard), generator=generator) for _ in range(2)])]
 
     def augmented(self, indices: Tensor) -> Tensor:
-        """Give the pictures at `indices` as this step shows them: float32, 0 to 255, (len(indices), 3, side, side)."""
+        """Give the pictures at `indices` as this step shows them: float32, 0 to 255, (len(indices), 3, 32, 32)."""
         epoch, step = self.progressed.epoch, self.progressed.step
         pictures = self.augmenter.batch(indices, epoch=epoch, step=step).float()
         warped = round(self.settings.warped * len(pictures))  # the first of them: their order is random
         if warped:
             generator = generator_for(self.settings.seed, epoch, step, 1)
             pictures[:warped] = _WARP.warp(pictures[:warped], pictures.shape[-1], generator)
-        if epoch < self.settings.small_epochs:
-            pictures = F.interpolate(pictures, _SMALL_SIDE, mode="bilinear", antialias=True)
         return pictures
 
     def learn(self, indices: Tensor) -> tuple[float, int]:

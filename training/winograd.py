@@ -123,7 +123,6 @@ class _Winograd(torch.autograd.Function):
         filters = (of_filters @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(-1, channels, kept)
         result = x.new_empty(len(pictures), *tiling.result, kept)
 
-        @torch.no_grad()  # which is each thread's own
         def convolve(chunk: slice) -> Tensor:
             windows = (inputs @ tiling.windows(pictures[chunk])).view(len(filters), -1, channels)
             products = torch.bmm(windows, filters)
@@ -145,7 +144,6 @@ class _Winograd(torch.autograd.Function):
         gradients = gradient.permute(0, 2, 3, 1)
         of_x = gradient.new_empty(tiling.count, tiling.height, tiling.width, channels)
 
-        @torch.no_grad()
         def of_chunk(part: tuple[slice, Tensor]) -> Tensor:
             chunk, windows = part
             products = (outputs.T @ tiling.split(gradients[chunk])).view(len(filters), -1, kept)

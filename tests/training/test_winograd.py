@@ -54,6 +54,16 @@ def test_pictures_that_need_no_gradient_get_none():
     assert convolution.weight.grad is not None
 
 
+def test_a_network_can_be_asked_without_being_trained():
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(128, 128, 3, padding=1, bias=False)
+    x = torch.randn(9, 128, 4, 4)
+    wanted = convolution(x)
+    with_winograd(convolution)
+    with torch.inference_mode():
+        assert torch.allclose(convolution(x), wanted, atol=1e-5)
+
+
 def test_what_a_network_costs_is_said_of_the_form_that_is_served():
     network = WhitenedConvNet((8, 128, 128))
     served = describe(network)

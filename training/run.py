@@ -287,13 +287,15 @@ def train(training: Training, console: Console) -> bool:
     """
     settings = training.settings
     resumed = training.resume()
-    if not resumed:
-        made = {"recipe": training.recipe, "settings": training.decided_by(), "made_by": provenance()}
-        write_json(settings.run / "settings.json", made)
+    if training.is_finished:
+        return True
     progressed = training.progressed
     total = training.work(settings.epochs)
-    if resumed and not training.is_finished:
+    if resumed:
         console.print(f"resuming {settings.run} in epoch {progressed.epoch + 1}, step {progressed.step}")
+    else:
+        made = {"recipe": training.recipe, "settings": training.decided_by(), "made_by": provenance()}
+        write_json(settings.run / "settings.json", made)
     columns = (
         TextColumn("epoch {task.fields[epoch]}/" + str(settings.epochs)),
         BarColumn(),
@@ -323,7 +325,8 @@ def train(training: Training, console: Console) -> bool:
                 console.print(
                     f"epoch {figures['epoch']:>3}  train {figures['train_loss']:.4f} {figures['train_accuracy']:.2%}  "
                     f"validation {figures['validation_loss']:.4f} {figures['validation_accuracy']:.2%}  "
-                    f"{progressed.seconds / 60:.1f} min, about {left / 60:.0f} left"
+                    f"{progressed.seconds / 60:.1f} min, about {left / 60:.0f} left",
+                    soft_wrap=True,  # a line an epoch in files, too
                 )
         training.save()
     return training.is_finished

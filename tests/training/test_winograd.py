@@ -49,6 +49,21 @@ def test_what_pooling_never_reads_can_be_left_out(side):
         assert (got - as_torch).norm() < ROUNDING * as_torch.norm()
 
 
+def test_results_and_gradients_are_the_same_to_the_bit_each_time():
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(128, 128, 3, padding=1, bias=False)
+    with_winograd(convolution)
+    x = torch.randn(40, 128, 7, 7, requires_grad=True)
+
+    def results():
+        output = convolution(x)
+        return [output, *torch.autograd.grad(output.square().sum(), [x, convolution.weight])]
+
+    first = results()
+    for _ in range(5):
+        assert all(torch.equal(*pair) for pair in zip(results(), first, strict=True))
+
+
 def test_pictures_that_need_no_gradient_get_none():
     convolution = nn.Conv2d(128, 128, 3, padding=1, bias=False)
     with_winograd(convolution)

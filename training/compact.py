@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from model.whitened_convnet import WhitenedConvNet
 from training.augment import Augmenter, generator_for
 from training.data import Cifar10
+from training.hard import HardPictures, check, epochs_knob
 from training.machine import autocast, computes_bfloat16
 from training.muon import Muon
 from training.run import Training
@@ -43,11 +44,7 @@ class CompactSettings(Settings):
     shift: int = knob(4, "largest random shift, in pixels")
     cutout: int = knob(8, "side of the square that is blotted out of each picture, in pixels")
     warped: float = knob(0.5, "share of the pictures that are turned, scaled and stretched a little")
-    hard_epochs: tuple[int, ...] = knob(
-        (3, 15),
-        "first and last epoch in which only the half of the pictures with the highest losses has a turn, twice; "
-        "none where the last is before the first",
-    )
+    hard_epochs: tuple[int, ...] = epochs_knob(3, 15)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,8 +55,7 @@ class CompactSettings(Settings):
                 raise ValueError(f"{name} must be 0 to {most} pixels, not {getattr(self, name)}")
         if not 0 <= self.warped <= 1:
             raise ValueError(f"warped must be 0 to 1, not {self.warped}")
-        if len(self.hard_epochs) != 2 or self.hard_epochs[0] < 2:  # the first gives the losses
-            raise ValueError(f"hard_epochs must be two numbers, the first of them 2 or more, not {self.hard_epochs}")
+        check(self.hard_epochs)
 
 
 def computed_by_winograd(network: WhitenedConvNet) -> None:
@@ -79,8 +75,7 @@ class CompactTraining(Training):
         super().__init__(settings, data, WhitenedConvNet(settings.widths))
         self.network.init_whitening(self.images[:5_000].to(self.device))
         self.augmenter = Augmenter(self.images, shift=settings.shift, cutout=settings.cutout, seed=settings.seed)
-        self.losses = torch.full((len(self.images),), torch.inf)  # of each picture, when it last had a turn
-        self.hard = torch.arange((len(self.images) + 1) // 2)
+        self.hard = HardPictures(len(self.images), settings.hard_epochs, settings.seed)
         if not computes_bfloat16(self.device):
             computed_by_winograd(self.network)
         self.optimizers = self._optimizers()
@@ -117,20 +112,14 @@ class CompactTraining(Training):
         bias.requires_grad_(whiten_remaining > 0)
 
     def state(self) -> dict[str, Any]:
-        return {"losses": self.losses, "hard": self.hard}
+        return self.hard.state()
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self.losses, self.hard = state["losses"].cpu(), state["hard"].cpu()
+        self.hard.load_state(state)
 
     def order(self) -> Tensor:
-        first, last = self.settings.hard_epochs
-        epoch = self.progressed.epoch
-        if not first <= epoch + 1 <= last:
-            return super().order()
-        if self.progressed.step == 0:
-            self.hard = self.losses.topk(len(self.hard)).indices
-        generator = generator_for(self.settings.seed, epoch)
-        return self.hard[torch.cat([torch.randperm(len(self.hard), generator=generator) for _ in range(2)])]
+        order = self.hard.order(self.progressed.epoch, self.progressed.step)
+        return super().order() if order is None else order
 
     def augmented(self, indices: Tensor) -> Tensor:
         """Give the pictures at `indices` as this step shows them: float32, 0 to 255, (len(indices), 3, 32, 32)."""
@@ -155,5 +144,5 @@ class CompactTraining(Training):
             optimizer.step()
             optimizer.zero_grad()
         losses = F.cross_entropy(logits.detach(), labels, reduction="none").cpu()
-        self.losses[indices] = losses
+        self.hard.losses[indices] = losses
         return losses.sum().item(), int((logits.argmax(1) == labels).sum())

@@ -30,6 +30,7 @@ from training import photographs
 from training.augment import generator_for
 from training.data import Cifar10, DataError
 from training.depthwise import with_float32_gradients
+from training.hard import HardPictures, check, epochs_knob
 from training.machine import autocast
 from training.pretrained import pretrained_network
 from training.run import Training
@@ -64,6 +65,7 @@ class FinetuneSettings(Settings):
     weight_decay: float = knob(0.02, "AdamW's, of filters and the last layer's weights")
     label_smoothing: float = knob(0.05, "share of CIFAR-10's targets that is spread over the ten classes")
     average: float = knob(0.998, "share of the kept weights that each step leaves as they were")
+    hard_epochs: tuple[int, ...] = epochs_knob(2, 0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,6 +80,7 @@ class FinetuneSettings(Settings):
             )
         if self.start != IMAGENET and not self.start.is_file():
             raise ValueError(f"there is no file {self.start} to start from")
+        check(self.hard_epochs)
 
     @cached_property
     def _started_from(self) -> str:
@@ -108,6 +111,7 @@ class FinetuneTraining(Training):
         groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
         self.optimizers = [torch.optim.AdamW(groups, lr=settings.lr, fused=True)]
         self.views = Views()
+        self.hard = HardPictures(len(self.images), settings.hard_epochs, settings.seed)
         self.photographs = None
         if settings.photographs != NO_PHOTOGRAPHS:
             self.photographs = photographs.load(settings.photographs, settings.run, console)
@@ -165,10 +169,15 @@ class FinetuneTraining(Training):
         return averaged
 
     def state(self) -> dict[str, Any]:
-        return self.average.state_dict()
+        return {"average": self.average.state_dict(), **self.hard.state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self.average.load_state_dict(state)
+        self.average.load_state_dict(state["average"])
+        self.hard.load_state(state)
+
+    def order(self) -> Tensor:
+        order = self.hard.order(self.progressed.epoch, self.progressed.step)
+        return super().order() if order is None else order
 
     def _learning_rate(self) -> float:
         done = (self.steps_done + 1) / self.steps
@@ -202,5 +211,6 @@ class FinetuneTraining(Training):
         self.average.update_parameters(self.network)
 
         logits = class_logits(outputs.detach()[: len(labels)]).cpu()
-        plain = F.cross_entropy(logits, labels, reduction="sum").item()
-        return plain, int((logits.argmax(1) == labels).sum())
+        losses = F.cross_entropy(logits, labels, reduction="none")
+        self.hard.losses[indices] = losses
+        return losses.sum().item(), int((logits.argmax(1) == labels).sum())

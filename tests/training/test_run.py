@@ -54,6 +54,7 @@ def served(tmp_path, photographs_zip):
         batch_size=20,
         photograph_batch=4,
         average=0.8,
+        hard_epochs=(2, 2),
         threads=1,
         install="never",
     )
@@ -137,19 +138,20 @@ def test_weights_of_another_network_are_no_start(served, compact, tiny, console)
         replace(served, start=other.with_name("none"))
 
 
-def test_hard_pictures_have_two_turns_in_the_hard_epochs(compact, tiny, console):
+@pytest.mark.parametrize("recipe", ["compact", "served"])
+def test_hard_pictures_have_two_turns_in_the_hard_epochs(recipe, request, tiny, console):
     def finish_epoch():
         while training.progressed.step < training.steps_per_epoch:
             training.step()
         training.finish_epoch()
 
-    training = start(compact, tiny, console)
+    training = start(request.getfixturevalue(recipe), tiny, console)
     everyone = list(range(len(tiny.train.labels)))
     half = len(everyone) // 2
     assert sorted(training.order().tolist()) == everyone
 
     finish_epoch()
-    hard = sorted(training.losses.topk(half).indices.tolist())
+    hard = sorted(training.hard.losses.topk(half).indices.tolist())
     order = training.order().tolist()
     assert sorted(order[:half]) == sorted(order[half:]) == hard
     training.step()
@@ -242,6 +244,7 @@ def test_the_kept_weights_are_an_average(served, tiny, console):
         ["compact", "--warped", "1.5"],
         ["compact", "--hard-epochs", "1", "5"],
         ["compact", "--hard-epochs", "3"],
+        ["served", "--hard-epochs", "1", "5"],
         ["served", "--side-epochs", "1", "1"],
         ["served", "--sides", "64", "96", "100"],
         ["served", "--variant", "1"],

@@ -220,6 +220,23 @@ def test_settings_are_saved_beside_the_results(compact, tiny, console):
     assert {"commit", "python", "libraries", "hardware"} == set(saved["made_by"])
 
 
+def test_the_first_blocks_stand_still_in_the_last_epochs(served, tiny, console):
+    training = start(replace(served, still_epochs=1, still_blocks=2), tiny, console)
+
+    def moved_by_a_step():
+        before = {name: value.clone() for name, value in training.network.state_dict().items()}
+        training.step()
+        after = training.network.state_dict()
+        return {name for name, value in before.items() if not torch.equal(value, after[name])}
+
+    assert moved_by_a_step() == set(training.network.state_dict())
+    while training.progressed.step < training.steps_per_epoch:
+        training.step()
+    training.finish_epoch()
+    still = ("stem.", "blocks.0.", "blocks.1.")
+    assert moved_by_a_step() == {name for name in training.network.state_dict() if not name.startswith(still)}
+
+
 def test_the_kept_weights_are_an_average(served, tiny, console):
     training = start(replace(served, average=0.9), tiny, console)
     before = training.network.classifier.weight.detach().clone()
@@ -245,6 +262,8 @@ def test_the_kept_weights_are_an_average(served, tiny, console):
         ["compact", "--hard-epochs", "1", "5"],
         ["compact", "--hard-epochs", "3"],
         ["served", "--hard-epochs", "1", "5"],
+        ["served", "--still-epochs", "20"],
+        ["served", "--still-blocks", "-1"],
         ["served", "--side-epochs", "1", "1"],
         ["served", "--sides", "64", "96", "100"],
         ["served", "--variant", "1"],

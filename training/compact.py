@@ -19,7 +19,7 @@ from training.settings import Settings, knob
 from training.views import Views
 from training.winograd import with_winograd
 
-_WARP: Final = Views(zoom=1.2, stretch=1.15, turn=15.0, shift=0.0, mirrored=0.0)
+_WARP: Final = Views(enlarged=1.2, reduced=1.2, stretch=1.15, turn=15.0, shift=0.0, mirrored=0.0)
 """How far pictures are warped: less than larger ones would bear, since turning 32x32 pixels blurs them."""
 
 

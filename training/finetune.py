@@ -7,7 +7,7 @@ that are kept are a moving average over some hundred steps.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import cos, pi
 from pathlib import Path
@@ -199,6 +199,13 @@ class FinetuneTraining(Training):
             for part in (self.network.stem, *list(self.network.blocks)[: self.settings.still_blocks]):
                 part.requires_grad_(False).eval()
 
+    def _photograph_views(self, side: int) -> Views:
+        """Show photographs smaller, too, where they have fewer pixels than a view.
+
+        Only so are views as sharp as photographs of any size that the network will be given.
+        """
+        return replace(self.views, reduced=max(self.views.reduced, side // photographs.SIDE))
+
     def learn(self, indices: Tensor) -> tuple[float, int]:
         settings, progressed = self.settings, self.progressed
         self._hold_still()
@@ -213,7 +220,7 @@ class FinetuneTraining(Training):
             # At any sharpness between CIFAR-10's and their own.
             detail = int(torch.randint(32, photographs.SIDE + 1, (), generator=generator))
             shown = F.interpolate(shown.float(), (detail, detail), mode="bilinear", antialias=True)
-            pixels = torch.cat([pixels, self.views(shown, side, generator)])
+            pixels = torch.cat([pixels, self._photograph_views(side)(shown, side, generator)])
             targets = torch.cat([targets, self.photographs.targets[chosen]])
 
         for group in self.optimizers[0].param_groups:

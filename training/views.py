@@ -23,7 +23,8 @@ _QUALITIES: Final = (15, 90)
 class Views:
     """How much pictures are varied."""
 
-    zoom: float = 1.3  # largest factor of magnification or reduction
+    enlarged: float = 1.3  # largest factor of magnification
+    reduced: float = 1.3  # largest factor of reduction; mirror images fill the sides
     stretch: float = 1.1  # largest factor of width over height
     shift: float = 0.1  # largest shift, as a share of the side
     turn: float = 12.0  # largest rotation in degrees, of half of the pictures
@@ -49,7 +50,7 @@ class Views:
         """Scale, stretch, turn, shift and mirror pictures, float32 (N, 3, H, W), in one step: (N, 3, side, side)."""
         count = len(pixels)
         across, down, zoom, stretch, turn, turned, mirrored = torch.rand(7, count, generator=generator)
-        zoom = torch.exp((2 * zoom - 1) * log(self.zoom))
+        zoom = torch.exp(zoom * log(self.enlarged * self.reduced) - log(self.enlarged))
         stretch = torch.exp((stretch - 0.5) * log(self.stretch))
         angle = (2 * turn - 1) * (self.turn * pi / 180) * (turned < 0.5)
         flip = torch.where(mirrored < self.mirrored, -1.0, 1.0)

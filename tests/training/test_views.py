@@ -6,7 +6,7 @@ from training.run import resized
 from training.views import Views
 
 NONE_OF = ("shift", "turn", "colour", "haze", "blur", "noise", "jpeg", "cutout")
-STILL = {"zoom": 1.0, "stretch": 1.0} | dict.fromkeys(NONE_OF, 0.0)
+STILL = {"enlarged": 1.0, "reduced": 1.0, "stretch": 1.0} | dict.fromkeys(NONE_OF, 0.0)
 
 
 @pytest.fixture
@@ -32,7 +32,16 @@ def test_both_sides_are_shown(images):
     assert 0 < sum(mirrored) < len(mirrored)
 
 
-@pytest.mark.parametrize("change", [{"zoom": 1.5}, {"stretch": 1.5}, {"shift": 0.2}, {"turn": 30.0}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"enlarged": 1.5},
+        {"reduced": 1.5},
+        {"stretch": 1.5},
+        {"shift": 0.2},
+        {"turn": 30.0},
+    ],
+)
 def test_each_movement_moves(images, change):
     assert (view(images, **change) - view(images)).abs().mean() > 5
 
@@ -40,7 +49,16 @@ def test_each_movement_moves(images, change):
 def test_a_shift_shows_the_picture_somewhere_else(images):
     """With reflection at the border the mean of a flat picture stays, and no view leaves the range of its pixels."""
     flat = torch.full_like(images, 90)
-    assert torch.allclose(view(flat, zoom=1.5, shift=0.3, turn=45.0), flat.float(), atol=0.01)
+    assert torch.allclose(view(flat, enlarged=1.5, reduced=1.5, shift=0.3, turn=45.0), flat.float(), atol=0.01)
+
+
+def test_views_are_enlarged_and_reduced_as_far_as_is_said(images):
+    """The picture's one white pixel is a square of views; its side says how large the picture is shown."""
+    spot = torch.zeros(200, 3, 33, 33)
+    spot[..., 16, 16] = 255
+    sides = view(spot, side=132, enlarged=1.5, reduced=2.0).mean((1, 2, 3)).div(255).sqrt() * 132
+    assert 4 / 2.0 * 0.9 < sides.min() < 4 / 2.0 * 1.2
+    assert 4 * 1.5 * 0.8 < sides.max() < 4 * 1.5 * 1.1
 
 
 def test_colours_change_and_stay_pixels(images):

@@ -13,6 +13,7 @@ from math import cos, pi
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 from rich.console import Console
 from safetensors import SafetensorError
@@ -29,7 +30,7 @@ from model.network import channels_last
 from training import photographs
 from training.augment import generator_for
 from training.data import Cifar10, DataError
-from training.depthwise import with_float32_gradients
+from training.depthwise import with_fast_gradients
 from training.hard import HardPictures, check, epochs_knob
 from training.machine import autocast
 from training.pretrained import pretrained_network
@@ -53,20 +54,24 @@ class FinetuneSettings(Settings):
         NO_PHOTOGRAPHS, "folder or zip file of photographs without labels; none trains without", decides=False
     )
     start: Path = knob(IMAGENET, "file of weights to start from, an earlier run's; imagenet starts anew", decides=False)
-    variant: int = knob(0, "EfficientNet-Lite's variant, 0 or 2")
-    sides: tuple[int, ...] = knob((64, 96, 128), "sides of the pictures, in pixels, each for a part of the epochs")
-    epochs: int = knob(9, "passes over the 45,000 training pictures")
-    side_epochs: tuple[int, ...] = knob((3, 4, 2), "how many epochs each side has")
+    variant: int = knob(2, "EfficientNet-Lite's variant, 0 or 2")
+    sides: tuple[int, ...] = knob((64, 96, 128, 160), "sides of the pictures, in pixels, each for a part of the epochs")
+    epochs: int = knob(18, "passes over the 45,000 training pictures")
+    side_epochs: tuple[int, ...] = knob((3, 6, 6, 3), "how many epochs each side has")
     batch_size: int = knob(64, "CIFAR-10 pictures a step")
     photograph_batch: int = knob(16, "photographs a step")
     photographs_of_ten: float = knob(0.33, "share of the photographs that show one of the ten, by drawing them oftener")
-    detail: int = knob(64, "side, in pixels, that larger pictures are shrunk to when the network serves")
-    lr: float = knob(6e-4, "AdamW's largest learning rate; rises over the first twentieth, falls to 0 as a cosine")
+    detail: int = knob(
+        160, "side, in pixels, that larger pictures are shrunk to when the network serves", decides=False
+    )
+    lr: float = knob(5e-4, "AdamW's largest learning rate; rises over the first twentieth, falls to 0 as a cosine")
     weight_decay: float = knob(0.02, "AdamW's, of filters and the last layer's weights")
-    label_smoothing: float = knob(0.05, "share of CIFAR-10's targets that is spread over the ten classes")
+    label_smoothing: float = knob(0.0, "share of CIFAR-10's targets that is spread over the ten classes")
+    mixed: float = knob(0.2, "both parameters of the beta distribution by which pictures are mixed; 0: none")
+    unmixed_epochs: int = knob(4, "last epochs in which no picture is mixed with another")
     average: float = knob(0.998, "share of the kept weights that each step leaves as they were")
-    hard_epochs: tuple[int, ...] = epochs_knob(2, 0)
-    still_epochs: int = knob(0, "last epochs in which the first blocks learn no more")
+    hard_epochs: tuple[int, ...] = epochs_knob(4, 10)
+    still_epochs: int = knob(3, "last epochs in which the first blocks learn no more")
     still_blocks: int = knob(4, "how many these are, with the convolution before them; 4 take a third of the time")
 
     def __post_init__(self) -> None:
@@ -83,10 +88,9 @@ class FinetuneSettings(Settings):
         if self.start != IMAGENET and not self.start.is_file():
             raise ValueError(f"there is no file {self.start} to start from")
         check(self.hard_epochs)
-        if not 0 <= self.still_epochs <= self.epochs:
-            raise ValueError(f"still_epochs must be 0 to epochs ({self.epochs}), not {self.still_epochs}")
-        if self.still_blocks < 0:
-            raise ValueError(f"still_blocks must be 0 or more, not {self.still_blocks}")
+        for name in ("mixed", "unmixed_epochs", "still_epochs", "still_blocks"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
 
     @cached_property
     def _started_from(self) -> str:
@@ -111,7 +115,7 @@ class FinetuneTraining(Training):
         self.average = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
         channels_last(self.average)
         if self.device.type == "cpu":
-            with_float32_gradients(self.network)
+            with_fast_gradients(self.network)
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         others = [p for p in self.network.parameters() if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -206,6 +210,20 @@ class FinetuneTraining(Training):
         """
         return replace(self.views, reduced=max(self.views.reduced, side // photographs.SIDE))
 
+    def _mix(self, pixels: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Show through each picture another one of the batch, and mix what is to be answered likewise.
+
+        mixup (arXiv:1710.09412), but for the larger share being the picture's own.
+        """
+        settings = self.settings
+        if not settings.mixed or self.progressed.epoch >= settings.epochs - settings.unmixed_epochs:
+            return pixels, targets
+        seed = int(torch.randint(2**62, (), generator=generator))  # torch draws no beta with a generator of one's own
+        drawn = np.random.default_rng(seed).beta(settings.mixed, settings.mixed, len(pixels))
+        shares = torch.from_numpy(np.maximum(drawn, 1 - drawn)).float()
+        targets = targets.lerp(targets.flip(0), 1 - shares.view(-1, 1))
+        return pixels.lerp(pixels.flip(0), 1 - shares.view(-1, 1, 1, 1).to(pixels.device)), targets
+
     def learn(self, indices: Tensor) -> tuple[float, int]:
         settings, progressed = self.settings, self.progressed
         self._hold_still()
@@ -213,7 +231,7 @@ class FinetuneTraining(Training):
         side = self.side(progressed.epoch)
         labels = self.labels[indices]
         pixels = self.views(self.images[indices].to(self.device), side, generator)
-        targets = self.targets[labels]
+        pixels, targets = self._mix(pixels, self.targets[labels], generator)
         if self.photographs:
             chosen = self.photographs.draw(settings.photograph_batch, settings.photographs_of_ten, generator)
             shown = self.photographs.pixels[chosen].to(self.device)

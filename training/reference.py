@@ -17,7 +17,7 @@ from model.network import Network
 from model.networks import NETWORKS, build
 from training.augment import Augmenter
 from training.data import Cifar10
-from training.depthwise import with_float32_gradients
+from training.depthwise import with_fast_gradients
 from training.machine import autocast
 from training.plateau import best_epoch, is_over, reductions
 from training.pretrained import pretrained_network, vgg16_from_imagenet
@@ -99,7 +99,7 @@ class ReferenceTraining(Training):
         network, self.start = _network(settings, console)
         super().__init__(settings, data, network)
         if self.device.type == "cpu":
-            with_float32_gradients(self.network)
+            with_fast_gradients(self.network)
         self.augmenter = Augmenter(self.images, shift=SHIFT, cutout=0, seed=settings.seed) if settings.augment else None
         own = OPTIMIZERS[settings.network]
         parameters = list(self.network.parameters())

@@ -1,7 +1,7 @@
 """Augmentation for fine-tuning: one random affine view of each picture, straight at the network's resolution.
 
-Noise and JPEG compression come first, at the picture's own resolution, as a camera adds them. Cropping, scaling,
-turning and mirroring happen in the one interpolation that brings a small picture to the network's side, so nothing is
+Shuffled and coarse pixels, noise and JPEG compression come first, at the picture's own resolution, as frosted glass,
+enlarging and cameras add them. Cropping, scaling, turning and mirroring happen in the one interpolation that brings a small picture to the network's side, so nothing is
 blurred twice. Works on any device; every random draw comes from the generator that is passed in.
 """
 
@@ -17,6 +17,8 @@ from training.pictures import through_jpeg
 
 _LARGEST_DEVIATION: Final = 30.0
 _QUALITIES: Final = (15, 90)
+_FURTHEST_SHUFFLE: Final = 2  # pixels
+_COARSEST: Final = 0.25  # of the pixels of a side are left
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,17 @@ class Views:
     colour: float = 0.3  # largest change of brightness, contrast and saturation, as a share
     haze: float = 0.1  # share of pictures whose contrast goes as far down as a fifth, darker or brighter
     blur: float = 0.1  # share of pictures that are blurred
+    shuffled: float = 0.06  # share of pictures whose pixels change places with near ones
+    coarse: float = 0.06  # share of pictures that are shown by fewer, larger pixels
     noise: float = 0.2  # share of pictures with noise
     jpeg: float = 0.15  # share of pictures that JPEG compresses, at a quality of 15 to 90
     cutout: float = 0.4  # largest side of the square blotted out of half of the pictures, as a share of the side
 
     def __call__(self, images: Tensor, side: int, generator: torch.Generator) -> Tensor:
         """Give one view of each picture, float32, 0 to 255: (N, 3, H, W) of 0 to 255 to (N, 3, side, side)."""
-        pixels = self._add_noise(images.float(), generator)
+        pixels = self._shuffle(images.float(), generator)
+        pixels = self._coarsen(pixels, generator)
+        pixels = self._add_noise(pixels, generator)
         pixels = self._compress(pixels, generator)
         pixels = self.warp(pixels, side, generator)
         pixels = self._blur(pixels, generator)
@@ -92,6 +98,29 @@ class Views:
         blurred = F.pad(pixels[chosen], (reach,) * 4, mode="reflect")
         blurred = F.conv2d(F.conv2d(blurred, rows, groups=3), rows.transpose(2, 3), groups=3)
         return pixels.index_copy(0, chosen, blurred)
+
+    def _shuffle(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        """Let the pixels of a share of the pictures be those of places up to two pixels away."""
+        _, _, height, width = pixels.shape
+        drawn, reach = torch.rand(2, len(pixels), generator=generator)
+        chosen = (drawn < self.shuffled).nonzero().flatten()
+        reach = (1 + (reach[chosen] * _FURTHEST_SHUFFLE).floor()).view(-1, 1, 1)
+        away = 2 * torch.rand(2, len(chosen), height, width, generator=generator) - 1
+        down, across = (away * (reach + 0.5)).round().clamp(-reach, reach).long()
+        down = (down + torch.arange(height).view(-1, 1)).clamp(0, height - 1)
+        across = (across + torch.arange(width)).clamp(0, width - 1)
+        chosen, places = chosen.to(pixels.device), (down * width + across).to(pixels.device)
+        flat = pixels[chosen].flatten(2)
+        shuffled = flat.gather(2, places.flatten(1).unsqueeze(1).expand_as(flat)).unflatten(2, (height, width))
+        return pixels.index_copy(0, chosen, shuffled)
+
+    def _coarsen(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        """Show a share of the pictures by fewer pixels, as many of each as are drawn for all of them."""
+        drawn, share = torch.rand(2, len(pixels), generator=generator)
+        chosen = (drawn < self.coarse).nonzero().flatten().to(pixels.device)
+        size = tuple(round(length * (_COARSEST + (1 - _COARSEST) * share[0].item())) for length in pixels.shape[2:])
+        coarse = F.interpolate(F.interpolate(pixels[chosen], size, mode="area"), pixels.shape[2:], mode="nearest")
+        return pixels.index_copy(0, chosen, coarse)
 
     def _add_noise(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
         """Add noise to a share of the pictures, of a strength drawn for each."""

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from training.depthwise import with_float32_gradients
+from training.depthwise import with_fast_gradients
 
 
 def test_gradients_are_those_of_torch() -> None:
@@ -9,7 +9,7 @@ def test_gradients_are_those_of_torch() -> None:
     network = nn.Sequential(nn.Conv2d(6, 6, 5, 2, 2, groups=6, bias=False), nn.Conv2d(6, 6, 3, 1, 1, groups=6))
     x = torch.randn(2, 6, 9, 9, requires_grad=True)
     wanted = torch.autograd.grad(network(x).square().sum(), [x, *network.parameters()])
-    with_float32_gradients(network)
+    with_fast_gradients(network)
     got = torch.autograd.grad(network(x).square().sum(), [x, *network.parameters()])
     for a, b in zip(got, wanted, strict=True):
         torch.testing.assert_close(a, b)
@@ -17,7 +17,7 @@ def test_gradients_are_those_of_torch() -> None:
 
 def test_activations_stay_in_the_types_that_autocast_gives() -> None:
     network = nn.Conv2d(4, 4, 3, groups=4, bias=False)
-    with_float32_gradients(network)
+    with_fast_gradients(network)
     x = torch.randn(1, 4, 5, 5, dtype=torch.bfloat16, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):
         output = network(x)

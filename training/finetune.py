@@ -55,14 +55,14 @@ class FinetuneSettings(Settings):
     )
     start: Path = knob(IMAGENET, "file of weights to start from, an earlier run's; imagenet starts anew", decides=False)
     variant: int = knob(2, "EfficientNet-Lite's variant, 0 or 2")
-    sides: tuple[int, ...] = knob((64, 96, 128, 160), "sides of the pictures, in pixels, each for a part of the epochs")
+    sides: tuple[int, ...] = knob((64, 96, 128), "sides of the pictures, in pixels, each for a part of the epochs")
     epochs: int = knob(18, "passes over the 45,000 training pictures")
-    side_epochs: tuple[int, ...] = knob((3, 6, 6, 3), "how many epochs each side has")
+    side_epochs: tuple[int, ...] = knob((3, 6, 9), "how many epochs each side has")
     batch_size: int = knob(64, "CIFAR-10 pictures a step")
     photograph_batch: int = knob(16, "photographs a step")
     photographs_of_ten: float = knob(0.33, "share of the photographs that show one of the ten, by drawing them oftener")
     detail: int = knob(
-        160, "side, in pixels, that larger pictures are shrunk to when the network serves", decides=False
+        128, "side, in pixels, that larger pictures are shrunk to when the network serves", decides=False
     )
     lr: float = knob(5e-4, "AdamW's largest learning rate; rises over the first twentieth, falls to 0 as a cosine")
     weight_decay: float = knob(0.02, "AdamW's, of filters and the last layer's weights")

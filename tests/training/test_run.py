@@ -18,6 +18,7 @@ from model.networks import load_network
 from training import evaluate, photographs, publish, run
 from training.__main__ import prepare
 from training.compact import CompactSettings, CompactTraining
+from training.augment import generator_for
 from training.data import DataError
 from training.finetune import NO_PHOTOGRAPHS, FinetuneSettings, FinetuneTraining
 from training.pictures import png
@@ -48,13 +49,16 @@ def served(tmp_path, photographs_zip):
     return FinetuneSettings(
         run=tmp_path / "run",
         photographs=photographs_zip,
+        variant=0,
         sides=(32, 64),
         epochs=2,
         side_epochs=(1, 1),
         batch_size=20,
         photograph_batch=4,
+        unmixed_epochs=1,
         average=0.8,
         hard_epochs=(2, 2),
+        still_epochs=0,
         threads=1,
         install="never",
     )
@@ -235,6 +239,22 @@ def test_the_first_blocks_stand_still_in_the_last_epochs(served, tiny, console):
     training.finish_epoch()
     still = ("stem.", "blocks.0.", "blocks.1.")
     assert moved_by_a_step() == {name for name in training.network.state_dict() if not name.startswith(still)}
+
+
+def test_pictures_are_mixed_until_the_last_epochs(served, tiny, console):
+    training = start(replace(served, mixed=1.0), tiny, console)
+    pixels = torch.arange(20.0).view(20, 1, 1, 1).expand(20, 3, 32, 32)
+    targets = torch.eye(20)
+    mixed, mixed_targets = training._mix(pixels, targets, generator_for(1))
+    shares = mixed_targets.diagonal()
+    assert shares.min() >= 0.5
+    assert shares.min() < 0.6
+    torch.testing.assert_close(mixed_targets.sum(1), torch.ones(20))
+    torch.testing.assert_close(mixed[:, 0, 0, 0], mixed_targets @ pixels[:, 0, 0, 0])
+
+    training.progressed.epoch = 1
+    for before, after in zip((pixels, targets), training._mix(pixels, targets, generator_for(1)), strict=True):
+        assert torch.equal(before, after)
 
 
 def test_the_kept_weights_are_an_average(served, tiny, console):

@@ -5,7 +5,7 @@ from training.augment import generator_for
 from training.run import resized
 from training.views import Views
 
-NONE_OF = ("shift", "turn", "colour", "haze", "blur", "noise", "jpeg", "cutout")
+NONE_OF = ("shift", "turn", "colour", "haze", "blur", "shuffled", "coarse", "noise", "jpeg", "cutout")
 STILL = {"enlarged": 1.0, "reduced": 1.0, "stretch": 1.0} | dict.fromkeys(NONE_OF, 0.0)
 
 
@@ -68,6 +68,21 @@ def test_colours_change_and_stay_pixels(images):
     assert shown.max() <= 255
 
 
+def test_shuffled_pixels_come_from_near_places():
+    ramp = torch.arange(32.0).mul(8).expand(16, 3, 32, 32)
+    places = view(ramp, shuffled=1.0, mirrored=0.0) / 8
+    away = (places - torch.arange(32.0)).abs()
+    assert torch.isin(away.round(), torch.tensor([0.0, 1.0, 2.0])).all()
+    assert {1.0, 2.0} == set(away.amax((1, 2, 3)).round().tolist())  # some are shuffled further than others
+    assert (away > 0.5).float().mean() > 0.4
+
+
+def test_coarse_pixels_are_fewer_and_keep_the_mean(images):
+    coarse = view(images, coarse=1.0, mirrored=0.0)
+    assert (coarse[0].unique(dim=-1).shape[-1]) < 32
+    assert torch.allclose(coarse.mean((1, 2, 3)), images.float().mean((1, 2, 3)), atol=8)
+
+
 def test_noise_has_no_mean_of_its_own(images):
     grey = torch.full((64, 3, 32, 32), 128, dtype=torch.uint8)
     shown = view(grey, noise=1.0)
@@ -95,7 +110,7 @@ def test_blur_takes_detail_and_keeps_the_mean(images):
     assert torch.allclose(blurred.mean((1, 2, 3)), sharp.mean((1, 2, 3)), atol=8)
 
 
-@pytest.mark.parametrize("change", [{"haze": 0.5}, {"blur": 0.5}, {"noise": 0.5}, {"jpeg": 0.5}])
+@pytest.mark.parametrize("change", [{name: 0.5} for name in ("haze", "blur", "noise", "jpeg", "shuffled", "coarse")])
 def test_only_a_share_is_spoilt(images, change):
     changed = ((view(images, **change) - view(images)).abs().mean((1, 2, 3)) > 0.01).sum()
     assert 5 < changed < 27

@@ -27,6 +27,7 @@ class Row:
     sha256: str
     accuracy: float
     macro_f1: float
+    quantized: bool  # accuracy and F1 are of an 8-bit form
     parameters: int
     running_statistics: int | None  # of batch norm; older manifests do not say
     multiply_accumulates: int
@@ -46,6 +47,7 @@ class Row:
             sha256=document["sha256"],
             accuracy=test["accuracy"],
             macro_f1=test["macro_f1"],
+            quantized="int8" in document,
             parameters=network["parameters"],
             running_statistics=network.get("running_statistics"),
             multiply_accumulates=network["multiply_accumulates"],
@@ -102,14 +104,14 @@ def section(rows: Sequence[Row], served: dict[str, Any]) -> str:
         )
         lines.append(f"| {' | '.join(cells)} |")
     places = " or ".join(sorted({row.measured_on for row in rows}))
-    quantized = "int8" in served and any(row.sha256 == served["sha256"] for row in rows)
+    quantized = " and of ".join(row.words for row in rows if row.quantized)
     lines += [
         "",
         "Accuracy and F1 are of CIFAR-10's test pictures, one pass each; after + the running statistics of batch norm, "
         "which Keras counts too.",
         "Milliseconds are processor time of the network alone, the median of pictures one at a time, the "
         f"networks taking turns, on {places}.",
-        *(["The served network's accuracy and F1 are of its 8-bit form, its milliseconds of float32."] * quantized),
+        *([f"Accuracy and F1 of {quantized} are of the 8-bit form, milliseconds of float32."] if quantized else []),
         f"Minutes are the whole run's, on {' or '.join(trained_on)}, with whatever else the machine did meanwhile, so "
         "they compare roughly.",
         "",

@@ -49,6 +49,7 @@ LINEUP: Final = (
     _reference("efficientnet-lite-scratch", "EfficientNet-Lite0", START, "--network", "EfficientNetLite"),
     _reference("efficientnet-lite", "EfficientNet-Lite0", START, "--network", "EfficientNetLite", "--pretrained"),
     Entry("whitened-convnet", "Whitened ConvNet", "own-recipe", "compact"),
-    Entry("efficientnet-lite-served", "EfficientNet-Lite0", "own-recipe", "served"),
+    Entry("efficientnet-lite-served", "EfficientNet-Lite0", "own-recipe", "served", ("--variant", "0")),
+    Entry("efficientnet-lite2-served", "EfficientNet-Lite2", "own-recipe", "served"),
 )
 """Every network that the comparison has, in the order in which they are trained."""

@@ -115,7 +115,7 @@ class Views:
         return pixels.index_copy(0, chosen, shuffled)
 
     def _coarsen(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        """Show a share of the pictures by fewer pixels, as many of each as are drawn for all of them."""
+        """Show a share of the pictures by fewer pixels, whose number is drawn for all of them."""
         drawn, share = torch.rand(2, len(pixels), generator=generator)
         chosen = (drawn < self.coarse).nonzero().flatten().to(pixels.device)
         size = tuple(round(length * (_COARSEST + (1 - _COARSEST) * share[0].item())) for length in pixels.shape[2:])

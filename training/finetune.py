@@ -61,8 +61,9 @@ class FinetuneSettings(Settings):
     batch_size: int = knob(64, "CIFAR-10 pictures a step")
     photograph_batch: int = knob(16, "photographs a step")
     photographs_of_ten: float = knob(0.33, "share of the photographs that show one of the ten, by drawing them oftener")
+    served_side: int = knob(160, "side of the pictures, in pixels, when the network serves", decides=False)
     detail: int = knob(
-        128, "side, in pixels, that larger pictures are shrunk to when the network serves", decides=False
+        160, "side, in pixels, that larger pictures are shrunk to when the network serves", decides=False
     )
     lr: float = knob(5e-4, "AdamW's largest learning rate; rises over the first twentieth, falls to 0 as a cosine")
     weight_decay: float = knob(0.02, "AdamW's, of filters and the last layer's weights")
@@ -78,8 +79,9 @@ class FinetuneSettings(Settings):
         super().__post_init__()
         if self.variant not in VARIANTS:
             raise ValueError(f"variant must be {' or '.join(map(str, VARIANTS))}, not {self.variant}")
-        if any(side < 32 or side % 32 for side in self.sides):  # the network halves them five times
-            raise ValueError(f"sides must be multiples of 32 pixels, not {self.sides}")
+        for name, sides in (("sides", self.sides), ("served_side", (self.served_side,))):
+            if any(side < 32 or side % 32 for side in sides):  # the network halves them five times
+                raise ValueError(f"{name} must be in multiples of 32 pixels, not {', '.join(map(str, sides))}")
         if len(self.sides) != len(self.side_epochs) or sum(self.side_epochs) != self.epochs:
             raise ValueError(
                 f"side_epochs must have a number for each of the {len(self.sides)} sides and sum to epochs "
@@ -133,8 +135,8 @@ class FinetuneTraining(Training):
     @staticmethod
     def _starting_network(settings: FinetuneSettings) -> EfficientNetLite:
         if settings.start == IMAGENET:
-            return pretrained_network(settings.variant, settings.sides[-1])
-        network = EfficientNetLite(settings.variant, settings.sides[-1])
+            return pretrained_network(settings.variant, settings.served_side)
+        network = EfficientNetLite(settings.variant, settings.served_side)
         try:
             network.load_state_dict(load_file(settings.start))
         except (SafetensorError, RuntimeError) as error:

@@ -53,6 +53,7 @@ def served(tmp_path, photographs_zip):
         sides=(32, 64),
         epochs=2,
         side_epochs=(1, 1),
+        served_side=96,
         batch_size=20,
         photograph_batch=4,
         unmixed_epochs=1,

@@ -90,7 +90,10 @@ class FinetuneSettings(Settings):
         if self.start != IMAGENET and not self.start.is_file():
             raise ValueError(f"there is no file {self.start} to start from")
         check(self.hard_epochs)
-        for name in ("mixed", "unmixed_epochs", "still_epochs", "still_blocks"):
+        for name in ("unmixed_epochs", "still_epochs"):
+            if not 0 <= getattr(self, name) <= self.epochs:
+                raise ValueError(f"{name} must be 0 to epochs ({self.epochs}), not {getattr(self, name)}")
+        for name in ("mixed", "still_blocks"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
 

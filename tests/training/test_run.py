@@ -284,9 +284,12 @@ def test_the_kept_weights_are_an_average(served, tiny, console):
         ["compact", "--hard-epochs", "3"],
         ["served", "--hard-epochs", "1", "5"],
         ["served", "--still-epochs", "20"],
+        ["served", "--unmixed-epochs", "20"],
         ["served", "--still-blocks", "-1"],
         ["served", "--side-epochs", "1", "1"],
         ["served", "--sides", "64", "96", "100"],
+        ["served", "--served-side", "100"],
+        ["served", "--mixed", "-1"],
         ["served", "--variant", "1"],
         ["reference", "--network", "AlexNet"],
         ["reference", "--network", "ResNet", "--no-dropout"],
@@ -391,6 +394,6 @@ def test_the_served_recipe_leaves_a_manifest_that_serves(served, tiny, console, 
     publish.publish(training, console)
     manifest = Manifest.read(served.run / "manifest.json")
     network = load_network(manifest, served.run / "weights.safetensors")
-    assert network.describe() == {"variant": 0, "side": 64}
+    assert network.describe() == {"variant": 0, "side": 96}
     [answer] = Classifier(Float32Engine(network), manifest).answers(np.zeros((1, 11), np.float32))
     assert len(answer["scores"]) == 10

@@ -61,7 +61,8 @@ def _of_3x3(gradient: Tensor, x: Tensor, stride: int, padding: int) -> Tensor:
     channels = x.shape[1]
     geometry = ((stride,) * 2, (padding,) * 2, (1, 1), False, (0, 0), channels)
     shape = x.new_empty(channels, 1, 3, 3)
-    of_weight: Tensor = torch.ops.aten.convolution_backward(gradient, x, shape, None, *geometry, (False, True, False))[1]
+    wanted = (False, True, False)
+    of_weight: Tensor = torch.ops.aten.convolution_backward(gradient, x, shape, None, *geometry, wanted)[1]
     return of_weight
 
 

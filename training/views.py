@@ -1,8 +1,9 @@
 """Augmentation for fine-tuning: one random affine view of each picture, straight at the network's resolution.
 
 Shuffled and coarse pixels, noise and JPEG compression come first, at the picture's own resolution, as frosted glass,
-enlarging and cameras add them. Cropping, scaling, turning and mirroring happen in the one interpolation that brings a small picture to the network's side, so nothing is
-blurred twice. Works on any device; every random draw comes from the generator that is passed in.
+enlarging and cameras add them. Cropping, scaling, turning and mirroring happen in the one interpolation that brings a
+small picture to the network's side, so nothing is blurred twice. Works on any device; every random draw comes from the
+generator that is passed in.
 """
 
 from dataclasses import dataclass
@@ -111,8 +112,8 @@ class Views:
         across = (across + torch.arange(width)).clamp(0, width - 1)
         chosen, places = chosen.to(pixels.device), (down * width + across).to(pixels.device)
         flat = pixels[chosen].flatten(2)
-        shuffled = flat.gather(2, places.flatten(1).unsqueeze(1).expand_as(flat)).unflatten(2, (height, width))
-        return pixels.index_copy(0, chosen, shuffled)
+        shuffled = flat.gather(2, places.flatten(1).unsqueeze(1).expand_as(flat))
+        return pixels.index_copy(0, chosen, shuffled.view(len(chosen), *pixels.shape[1:]))
 
     def _coarsen(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
         """Show a share of the pictures by fewer pixels, whose number is drawn for all of them."""

@@ -17,8 +17,8 @@ from model.manifest import Manifest, sha256_of
 from model.networks import load_network
 from training import evaluate, photographs, publish, run
 from training.__main__ import prepare
-from training.compact import CompactSettings, CompactTraining
 from training.augment import generator_for
+from training.compact import CompactSettings, CompactTraining
 from training.data import DataError
 from training.finetune import NO_PHOTOGRAPHS, FinetuneSettings, FinetuneTraining
 from training.pictures import png

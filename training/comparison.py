@@ -104,14 +104,14 @@ def section(rows: Sequence[Row], served: dict[str, Any]) -> str:
         )
         lines.append(f"| {' | '.join(cells)} |")
     places = " or ".join(sorted({row.measured_on for row in rows}))
-    quantized = " and of ".join(row.words for row in rows if row.quantized)
+    quantized = "; ".join(row.words for row in rows if row.quantized)
     lines += [
         "",
         "Accuracy and F1 are of CIFAR-10's test pictures, one pass each; after + the running statistics of batch norm, "
         "which Keras counts too.",
         "Milliseconds are processor time of the network alone, the median of pictures one at a time, the "
         f"networks taking turns, on {places}.",
-        *([f"Accuracy and F1 of {quantized} are of the 8-bit form, milliseconds of float32."] if quantized else []),
+        *([f"Accuracy and F1 in 8 bits, milliseconds in float32: {quantized}."] if quantized else []),
         f"Minutes are the whole run's, on {' or '.join(trained_on)}, with whatever else the machine did meanwhile, so "
         "they compare roughly.",
         "",

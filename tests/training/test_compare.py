@@ -108,7 +108,7 @@ def test_the_served_network_is_marked_and_the_best_comes_first(trained):
     assert "8-bit" not in text
     documents["first"]["int8"] = {}
     text = comparison.section(comparison.rows_of(documents), documents["second"])
-    assert "Accuracy and F1 of Compact CNN are of the 8-bit form, milliseconds of float32.\n" in text
+    assert "Accuracy and F1 in 8 bits, milliseconds in float32: Compact CNN.\n" in text
 
 
 def test_remaking_gives_the_same_bytes(trained):

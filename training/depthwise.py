@@ -35,7 +35,7 @@ def _of_inputs(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding
     if stride == 1:  # a convolution with the filters turned round
         around = weight.shape[-1] - 1 - padding
         return F.conv2d(gradient, weight.flip(2, 3).to(gradient.dtype), None, 1, around, groups=len(weight))
-    beyond = (x.shape[-1] + 2 * padding - weight.shape[-1]) % stride  # that no window reached
+    beyond = [(length + 2 * padding - weight.shape[-1]) % stride for length in x.shape[2:]]  # that no window reached
     of_x = F.conv_transpose2d(
         gradient.float(), weight.float(), None, stride, padding, output_padding=beyond, groups=len(weight)
     )

@@ -7,12 +7,12 @@ from training.depthwise import with_fast_gradients
 
 @pytest.mark.parametrize("size", [3, 5, 7])
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("side", [9, 10])
-def test_gradients_are_those_of_torch(size, stride, side):
+@pytest.mark.parametrize("shape", [(9, 9), (10, 9), (10, 10)])
+def test_gradients_are_those_of_torch(size, stride, shape):
     torch.manual_seed(0)
     quick = nn.Conv2d(6, 6, size, stride, size // 2, groups=6, bias=False)
     network = nn.Sequential(quick, nn.Conv2d(6, 6, 3, 1, 1, groups=6))
-    x = torch.randn(2, 6, side, side, requires_grad=True)
+    x = torch.randn(2, 6, *shape, requires_grad=True)
     wanted = torch.autograd.grad(network(x).square().sum(), [x, *network.parameters()])
     with_fast_gradients(network)
     got = torch.autograd.grad(network(x).square().sum(), [x, *network.parameters()])

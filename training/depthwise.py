@@ -5,6 +5,7 @@ float32, and in float32 ten times as long as the forward pass. Two of oneDNN's k
 pass and the gradient of 3x3 weights, so everything but the inputs' gradient at a stride of 2 is put as one of these.
 """
 
+from itertools import product
 from types import MethodType
 from typing import Any
 
@@ -47,13 +48,13 @@ def _of_weights(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, paddin
     size = weight.shape[-1]
     if size == 3:
         return _of_3x3(gradient, x, stride, padding).to(weight.dtype)
-    x = F.pad(x, (padding,) * 4)
+    if padding:  # else it would be copied all the same
+        x = F.pad(x, (padding,) * 4)
     height, width = ((length - 1) * stride + 3 for length in gradient.shape[2:])  # that 3x3 windows reach
     of_weight = torch.empty_like(weight)
-    for top in (*range(0, size - 3, 3), size - 3):
-        for left in (*range(0, size - 3, 3), size - 3):
-            reached = x[:, :, top : top + height, left : left + width].contiguous(memory_format=torch.channels_last)
-            of_weight[:, :, top : top + 3, left : left + 3] = _of_3x3(gradient, reached, stride, 0)
+    for top, left in product((*range(0, size - 3, 3), size - 3), repeat=2):
+        reached = x[:, :, top : top + height, left : left + width].contiguous(memory_format=torch.channels_last)
+        of_weight[:, :, top : top + 3, left : left + 3] = _of_3x3(gradient, reached, stride, 0)
     return of_weight
 
 

@@ -198,13 +198,16 @@ class FinetuneTraining(Training):
         done = (self.steps_done + 1) / self.steps
         return self.settings.lr * min(done / 0.05, (1 + cos(pi * done)) / 2)
 
+    def _is_in_last(self, epochs: int) -> bool:
+        return self.progressed.epoch >= self.settings.epochs - epochs
+
     def _hold_still(self) -> None:
         """Let the first layers neither learn nor follow the statistics of batches in the last epochs.
 
         Their pictures are the largest, and there the learning rate is low. With nothing to differentiate they cost
         little (FreezeOut, arXiv:1706.04983).
         """
-        if self.progressed.epoch >= self.settings.epochs - self.settings.still_epochs:
+        if self._is_in_last(self.settings.still_epochs):
             for part in (self.network.stem, *list(self.network.blocks)[: self.settings.still_blocks]):
                 part.requires_grad_(False).eval()
 
@@ -221,7 +224,7 @@ class FinetuneTraining(Training):
         mixup (arXiv:1710.09412), but for the larger share being the picture's own.
         """
         settings = self.settings
-        if not settings.mixed or self.progressed.epoch >= settings.epochs - settings.unmixed_epochs:
+        if not settings.mixed or self._is_in_last(settings.unmixed_epochs):
             return pixels, targets
         seed = int(torch.randint(2**62, (), generator=generator))  # torch draws no beta with a generator of one's own
         drawn = np.random.default_rng(seed).beta(settings.mixed, settings.mixed, len(pixels))

@@ -9,15 +9,13 @@ that are kept are a moving average over some hundred steps.
 import json
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import cos, pi
+from math import cos, inf, pi
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
 from rich.console import Console
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -33,16 +31,16 @@ from training.data import Cifar10, DataError
 from training.depthwise import with_fast_gradients
 from training.hard import HardPictures, check, epochs_knob
 from training.machine import autocast
-from training.pretrained import pretrained_network
+from training.pretrained import VARIANTS, pretrained_network
 from training.run import Training
 from training.settings import Settings, knob
+from training.teachers import Teachers, read_network
 from training.views import Views
 
 IMAGENET: Final = Path("imagenet")
 """In place of a file of weights: start from those that were trained on ImageNet."""
 NO_PHOTOGRAPHS: Final = Path("none")
-VARIANTS: Final = (0, 2)
-"""Those whose ImageNet weights can be had."""
+NO_TEACHERS: Final = (Path("none"),)
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,10 @@ class FinetuneSettings(Settings):
         NO_PHOTOGRAPHS, "folder or zip file of photographs without labels; none trains without", decides=False
     )
     start: Path = knob(IMAGENET, "file of weights to start from, an earlier run's; imagenet starts anew", decides=False)
+    teachers: tuple[Path, ...] = knob(
+        NO_TEACHERS, "files of weights, earlier runs', whose mean answer is learned too, or none", decides=False
+    )
+    taught: float = knob(0.75, "share of CIFAR-10's targets that is the teachers' answer, if there are any")
     variant: int = knob(2, "EfficientNet-Lite's variant, 0 or 2")
     sides: tuple[int, ...] = knob((64, 96, 128), "sides of the pictures, in pixels, each for a part of the epochs")
     epochs: int = knob(18, "passes over the 45,000 training pictures")
@@ -89,21 +91,30 @@ class FinetuneSettings(Settings):
             )
         if self.start != IMAGENET and not self.start.is_file():
             raise ValueError(f"there is no file {self.start} to start from")
+        if missing := [str(path) for path in self.taught_by if not path.is_file()]:
+            raise ValueError(f"there is no file {' and no file '.join(missing)} to learn from")
         check(self.hard_epochs)
-        for name in ("unmixed_epochs", "still_epochs"):
-            if not 0 <= getattr(self, name) <= self.epochs:
-                raise ValueError(f"{name} must be 0 to epochs ({self.epochs}), not {getattr(self, name)}")
-        for name in ("mixed", "still_blocks"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
+        most = {"unmixed_epochs": self.epochs, "still_epochs": self.epochs, "taught": 1}
+        for name in (*most, "mixed", "still_blocks"):
+            if not 0 <= getattr(self, name) <= most.get(name, inf):
+                bound = f"to {most[name]}" if name in most else "or more"
+                raise ValueError(f"{name} must be 0 {bound}, not {getattr(self, name)}")
 
     @cached_property
     def _started_from(self) -> str:
         """What the file held when it was first asked for: it may be another one by the time the run ends."""
         return sha256_of(self.start) if self.start != IMAGENET else str(IMAGENET)
 
+    @property
+    def taught_by(self) -> tuple[Path, ...]:
+        return () if self.teachers == NO_TEACHERS else self.teachers
+
+    @cached_property
+    def _teachers_read(self) -> list[str]:
+        return [sha256_of(path) for path in self.taught_by]
+
     def as_json(self) -> dict[str, Any]:
-        return super().as_json() | {"start": self._started_from}
+        return super().as_json() | {"start": self._started_from, "teachers": self._teachers_read}
 
 
 class FinetuneTraining(Training):
@@ -131,6 +142,7 @@ class FinetuneTraining(Training):
         if settings.photographs != NO_PHOTOGRAPHS:
             self.photographs = photographs.load(settings.photographs, settings.run, console)
         smoothing = settings.label_smoothing
+        self.teachers = Teachers(settings.taught_by, max(settings.sides), self.device) if settings.taught_by else None
         self.targets = torch.full((len(LABELS), NONE_COLUMN + 1), smoothing / len(LABELS))
         self.targets[:, NONE_COLUMN] = 0
         self.targets[range(len(LABELS)), range(len(LABELS))] += 1 - smoothing
@@ -139,11 +151,9 @@ class FinetuneTraining(Training):
     def _starting_network(settings: FinetuneSettings) -> EfficientNetLite:
         if settings.start == IMAGENET:
             return pretrained_network(settings.variant, settings.served_side)
-        network = EfficientNetLite(settings.variant, settings.served_side)
-        try:
-            network.load_state_dict(load_file(settings.start))
-        except (SafetensorError, RuntimeError) as error:
-            raise DataError(f"{settings.start} has no weights of this network: {error}") from error
+        network = read_network(settings.start, settings.served_side)
+        if network.variant != settings.variant:
+            raise DataError(f"{settings.start} has weights of variant {network.variant}, not of {settings.variant}")
         return network
 
     def decided_by(self) -> dict[str, Any]:
@@ -153,16 +163,15 @@ class FinetuneTraining(Training):
 
     def notes(self) -> dict[str, Any]:
         """Give how the weights it started from were trained, if a manifest lies beside them, and the whole time."""
-        if self.settings.start == IMAGENET:
-            return {}
-        try:
-            earlier = json.loads(self.settings.start.with_name(MANIFEST_PATH.name).read_text())
-        except (OSError, ValueError):
-            return {}
-        if earlier.get("sha256") != self.settings.as_json()["start"]:
-            return {}
-        seconds = round(self.progressed.seconds + earlier["training"]["seconds"])
-        return {"started_from": earlier["training"], "seconds": seconds}
+        settings = self.settings
+        notes: dict[str, Any] = {}
+        earlier = [_training_of(path) for path in settings.taught_by]
+        if any(earlier):
+            notes["taught_by"] = [training for training in earlier if training]
+        if settings.start != IMAGENET and (training := _training_of(settings.start)):
+            notes["started_from"] = training
+            notes["seconds"] = round(self.progressed.seconds + training["seconds"])
+        return notes
 
     def side(self, epoch: int) -> int:
         for side, epochs in zip(self.settings.sides, self.settings.side_epochs, strict=True):
@@ -240,6 +249,8 @@ class FinetuneTraining(Training):
         labels = self.labels[indices]
         pixels = self.views(self.images[indices].to(self.device), side, generator)
         pixels, targets = self._mix(pixels, self.targets[labels], generator)
+        if self.teachers:
+            targets = targets.lerp(self.teachers(pixels).cpu(), settings.taught)
         if self.photographs:
             chosen = self.photographs.draw(settings.photograph_batch, settings.photographs_of_ten, generator)
             shown = self.photographs.pixels[chosen].to(self.device)
@@ -264,3 +275,12 @@ class FinetuneTraining(Training):
         losses = F.cross_entropy(logits, labels, reduction="none")
         self.hard.losses[indices] = losses
         return losses.sum().item(), int((logits.argmax(1) == labels).sum())
+
+
+def _training_of(weights: Path) -> dict[str, Any] | None:
+    """Give how weights were trained, by the manifest beside them; None where none is theirs."""
+    try:
+        manifest = json.loads(weights.with_name(MANIFEST_PATH.name).read_text())
+    except (OSError, ValueError):
+        return None
+    return manifest["training"] if manifest.get("sha256") == sha256_of(weights) else None

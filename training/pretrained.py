@@ -26,6 +26,8 @@ _FILES: Final = {
         "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
     ),
 }
+VARIANTS: Final = tuple(_FILES)
+"""EfficientNet-Lite's whose ImageNet weights can be had."""
 IMAGENET_CLASSES: Final = 1000
 # torchvision's VGG16_BN_Weights.IMAGENET1K_V1; the name ends in the first digits of its SHA-256, which are checked.
 VGG16_URL: Final = "https://download.pytorch.org/models/vgg16_bn-6c64b313.pth"

@@ -1,6 +1,7 @@
 """Train by a recipe, then measure the result and, if it is better, make it the served weights: `make train`."""
 
 import sys
+from collections.abc import Iterator
 from typing import Final
 
 from rich.console import Console
@@ -12,29 +13,47 @@ from training.machine import use_machine
 from training.publish import publish
 from training.reference import ReferenceSettings, ReferenceTraining
 from training.run import ResumeError, Training, train
-from training.settings import parse
+from training.settings import Settings, parse
 
-RECIPES: Final = ("compact", "served", "reference")
+RECIPES: Final[dict[str, type[Settings]]] = {
+    "compact": CompactSettings,
+    "served": FinetuneSettings,
+    "reference": ReferenceSettings,
+}
 
 
 def prepare(recipe: str, arguments: list[str], console: Console) -> Training:
-    """Build a recipe's run from its command line.
+    """Build a recipe's run from its command line, or the first that is not finished of those that it takes.
 
     Raises:
         DataError: the data cannot be had.
     """
-    program = f"python -m training {recipe}"
-    if recipe == "compact":
-        compact = parse(CompactSettings, program, arguments)
-        use_machine(compact.threads)
-        return CompactTraining(compact, load(compact.data))
-    if recipe == "reference":
-        reference = parse(ReferenceSettings, program, arguments)
-        use_machine(reference.threads)
-        return ReferenceTraining(reference, load(reference.data), console)
-    served = parse(FinetuneSettings, program, arguments)
-    use_machine(served.threads)
-    return FinetuneTraining(served, load(served.data), console)
+    return next(runs(recipe, arguments, console))
+
+
+def runs(recipe: str, arguments: list[str], console: Console) -> Iterator[Training]:
+    """Build the runs that a recipe's command line takes, each when the one before has been trained and published.
+
+    Earlier runs that have been are left out.
+
+    Raises:
+        DataError: the data cannot be had.
+        ResumeError: an earlier run's folder holds another run.
+    """
+    settings = parse(RECIPES[recipe], f"python -m training {recipe}", arguments)
+    use_machine(settings.threads)
+    data = load(settings.data)
+    if isinstance(settings, CompactSettings):
+        yield CompactTraining(settings, data)
+    elif isinstance(settings, ReferenceSettings):
+        yield ReferenceTraining(settings, data, console)
+    elif isinstance(settings, FinetuneSettings):
+        for each in settings.earlier():
+            training = FinetuneTraining(each, data, console)
+            if not (training.resume() and training.is_finished and (each.run / "manifest.json").exists()):
+                console.print(f"first {each.run}, which this run goes on with or learns from")
+                yield training
+        yield FinetuneTraining(settings.after_earlier(), data, console)
 
 
 def main() -> None:
@@ -44,14 +63,13 @@ def main() -> None:
         sys.exit(f"usage: python -m training {{{','.join(RECIPES)}}} [--help] [settings]")
     console = Console()
     try:
-        training = prepare(recipe, arguments, console)
-        finished = train(training, console)
+        for training in runs(recipe, arguments, console):
+            if not train(training, console):
+                console.print(f"stopped; the same command resumes {training.settings.run}")
+                sys.exit(130)
+            publish(training, console)
     except (DataError, ResumeError) as error:
         sys.exit(f"training: {error}")
-    if not finished:
-        console.print(f"stopped; the same command resumes {training.settings.run}")
-        sys.exit(130)
-    publish(training, console)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""The served recipe: EfficientNet-Lite, retrained from ImageNet's weights.
+"""The served recipe: EfficientNet-Lite, retrained from ImageNet's weights, then taught by what came of that.
 
-Three things make it more than plain fine-tuning. Pictures grow over the run, so most steps are cheap. Photographs
+Four things make it more than plain fine-tuning. Pictures grow over the first runs, so most steps are cheap. Photographs
 without labels (`--photographs`) are mixed into every batch with a larger ImageNet network's opinion of them as target:
-they keep what the pretrained weights know of sharp pictures and teach the output for none of the ten. And the weights
-that are kept are a moving average over some hundred steps.
+they keep what the pretrained weights know of sharp pictures and teach the output for none of the ten. The weights that
+are kept are a moving average over some hundred steps. And the last run goes on with the better of two networks, both of
+which teach it (`EARLIER_RUNS`).
 """
 
 import json
@@ -39,8 +40,28 @@ from training.views import Views
 
 IMAGENET: Final = Path("imagenet")
 """In place of a file of weights: start from those that were trained on ImageNet."""
+EARLIER: Final = Path("earlier")
+"""In place of files of weights: those of the earlier runs, which are trained first."""
 NO_PHOTOGRAPHS: Final = Path("none")
 NO_TEACHERS: Final = (Path("none"),)
+_FROM_IMAGENET: Final[dict[str, Any]] = {
+    "start": IMAGENET,
+    "teachers": NO_TEACHERS,
+    "sides": (64, 96, 128),
+    "side_epochs": (3, 6, 9),
+    "epochs": 18,
+    "hard_epochs": (4, 10),
+    "still_epochs": 3,
+    "mixed": 0.2,
+    "unmixed_epochs": 4,
+    "lr": 5e-4,
+    "install": "never",
+}
+EARLIER_RUNS: Final[dict[str, dict[str, Any]]] = {
+    "lite0": _FROM_IMAGENET | {"variant": 0},
+    "lite2": _FROM_IMAGENET | {"variant": 2},
+}
+"""The runs that come first, by their folders' names: both teach, and the last one's weights are gone on with."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +72,21 @@ class FinetuneSettings(Settings):
     photographs: Path = knob(
         NO_PHOTOGRAPHS, "folder or zip file of photographs without labels; none trains without", decides=False
     )
-    start: Path = knob(IMAGENET, "file of weights to start from, an earlier run's; imagenet starts anew", decides=False)
+    start: Path = knob(
+        EARLIER,
+        "file of weights to go on with, an earlier run's; earlier trains both earlier runs first, imagenet starts anew",
+        decides=False,
+    )
     teachers: tuple[Path, ...] = knob(
-        NO_TEACHERS, "files of weights, earlier runs', whose mean answer is learned too, or none", decides=False
+        (EARLIER,),
+        "files of weights whose mean answer is learned too; earlier: both earlier runs'; or none",
+        decides=False,
     )
     taught: float = knob(0.75, "share of CIFAR-10's targets that is the teachers' answer, if there are any")
     variant: int = knob(2, "EfficientNet-Lite's variant, 0 or 2")
-    sides: tuple[int, ...] = knob((64, 96, 128), "sides of the pictures, in pixels, each for a part of the epochs")
-    epochs: int = knob(18, "passes over the 45,000 training pictures")
-    side_epochs: tuple[int, ...] = knob((3, 6, 9), "how many epochs each side has")
+    sides: tuple[int, ...] = knob((128,), "sides of the pictures, in pixels, each for a part of the epochs")
+    epochs: int = knob(11, "passes over the 45,000 training pictures")
+    side_epochs: tuple[int, ...] = knob((11,), "how many epochs each side has")
     batch_size: int = knob(64, "CIFAR-10 pictures a step")
     photograph_batch: int = knob(16, "photographs a step")
     photographs_of_ten: float = knob(0.33, "share of the photographs that show one of the ten, by drawing them oftener")
@@ -67,14 +94,17 @@ class FinetuneSettings(Settings):
     detail: int = knob(
         160, "side, in pixels, that larger pictures are shrunk to when the network serves", decides=False
     )
-    lr: float = knob(5e-4, "AdamW's largest learning rate; rises over the first twentieth, falls to 0 as a cosine")
+    mirrored: bool = knob(
+        True, "when the network serves, answer with the mean over a picture and its mirror image", decides=False
+    )
+    lr: float = knob(4e-4, "AdamW's largest learning rate; rises over the first twentieth, falls to 0 as a cosine")
     weight_decay: float = knob(0.02, "AdamW's, of filters and the last layer's weights")
     label_smoothing: float = knob(0.0, "share of CIFAR-10's targets that is spread over the ten classes")
-    mixed: float = knob(0.2, "both parameters of the beta distribution by which pictures are mixed; 0: none")
-    unmixed_epochs: int = knob(4, "last epochs in which no picture is mixed with another")
+    mixed: float = knob(0.5, "both parameters of the beta distribution by which pictures are mixed; 0: none")
+    unmixed_epochs: int = knob(3, "last epochs in which no picture is mixed with another")
     average: float = knob(0.998, "share of the kept weights that each step leaves as they were")
-    hard_epochs: tuple[int, ...] = epochs_knob(4, 10)
-    still_epochs: int = knob(3, "last epochs in which the first blocks learn no more")
+    hard_epochs: tuple[int, ...] = epochs_knob(3, 7)
+    still_epochs: int = knob(4, "last epochs in which the first blocks learn no more")
     still_blocks: int = knob(4, "how many these are, with the convolution before them; 4 take a third of the time")
 
     def __post_init__(self) -> None:
@@ -89,10 +119,9 @@ class FinetuneSettings(Settings):
                 f"side_epochs must have a number for each of the {len(self.sides)} sides and sum to epochs "
                 f"({self.epochs}), not {self.side_epochs}"
             )
-        if self.start != IMAGENET and not self.start.is_file():
-            raise ValueError(f"there is no file {self.start} to start from")
-        if missing := [str(path) for path in self.taught_by if not path.is_file()]:
-            raise ValueError(f"there is no file {' and no file '.join(missing)} to learn from")
+        named = {path for path in (self.start, *self.teachers) if path not in (EARLIER, IMAGENET, *NO_TEACHERS)}
+        if missing := sorted(str(path) for path in named if not path.is_file()):
+            raise ValueError(f"there is no file {' and no file '.join(missing)} to start from or to learn from")
         check(self.hard_epochs)
         most = {"unmixed_epochs": self.epochs, "still_epochs": self.epochs, "taught": 1}
         for name in (*most, "mixed", "still_blocks"):
@@ -100,21 +129,38 @@ class FinetuneSettings(Settings):
                 bound = f"to {most[name]}" if name in most else "or more"
                 raise ValueError(f"{name} must be 0 {bound}, not {getattr(self, name)}")
 
-    @cached_property
-    def _started_from(self) -> str:
-        """What the file held when it was first asked for: it may be another one by the time the run ends."""
-        return sha256_of(self.start) if self.start != IMAGENET else str(IMAGENET)
+    def earlier(self) -> list["FinetuneSettings"]:
+        """Give the runs that this one wants the weights of, in the order in which they are trained."""
+        if EARLIER not in (self.start, *self.teachers):
+            return []
+        return [replace(self, run=self.run / name, **knobs) for name, knobs in EARLIER_RUNS.items()]
+
+    def after_earlier(self) -> "FinetuneSettings":
+        """Name the files of weights that the earlier runs have left.
+
+        Raises:
+            ValueError: one of them has left none.
+        """
+        weights = [each.run / "weights.safetensors" for each in self.earlier()]
+        if not weights:
+            return self
+        start = weights[-1] if self.start == EARLIER else self.start
+        teachers = tuple(weights) if self.teachers == (EARLIER,) else self.teachers
+        return replace(self, start=start, teachers=teachers)
 
     @property
     def taught_by(self) -> tuple[Path, ...]:
+        """The teachers' files."""
         return () if self.teachers == NO_TEACHERS else self.teachers
 
     @cached_property
-    def _teachers_read(self) -> list[str]:
-        return [sha256_of(path) for path in self.taught_by]
+    def _read(self) -> dict[str, Any]:
+        """What the files held when they were first asked for: they may be others by the time the run ends."""
+        start = sha256_of(self.start) if self.start != IMAGENET else str(IMAGENET)
+        return {"start": start, "teachers": [sha256_of(path) for path in self.taught_by]}
 
     def as_json(self) -> dict[str, Any]:
-        return super().as_json() | {"start": self._started_from, "teachers": self._teachers_read}
+        return super().as_json() | self._read
 
 
 class FinetuneTraining(Training):
@@ -186,6 +232,12 @@ class FinetuneTraining(Training):
     @property
     def detail(self) -> int:
         return self.settings.detail
+
+    def served(self) -> EfficientNetLite:
+        settings = self.settings
+        network = EfficientNetLite(settings.variant, settings.served_side, mirrored=settings.mirrored)
+        network.load_state_dict(self.kept().state_dict())
+        return network
 
     def kept(self) -> EfficientNetLite:
         averaged = self.average.module

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from training.finetune import EARLIER_RUNS
+
 VARIANTS: Final = {
     "": "",
     "no-augmentation": "without augmentation",
@@ -38,6 +40,13 @@ def _reference(name: str, title: str, variant: str, *arguments: str) -> Entry:
     return Entry(name, title, variant, "reference", arguments)
 
 
+def _from_imagenet(name: str, title: str, run: str) -> Entry:
+    """Make an entry of one of the served recipe's earlier runs; in its place a taught run's figures may be taken."""
+    values = {knob: value if isinstance(value, tuple) else (value,) for knob, value in EARLIER_RUNS[run].items()}
+    arguments = [each for knob, value in values.items() for each in (f"--{knob.replace('_', '-')}", *map(str, value))]
+    return Entry(name, title, "own-recipe", "served", tuple(arguments))
+
+
 LINEUP: Final = (
     _reference("compact-cnn", "Compact CNN", "", "--network", "CompactCnn"),
     _reference("compact-cnn-plain", "Compact CNN", "no-augmentation", "--network", "CompactCnn", "--no-augment"),
@@ -49,7 +58,7 @@ LINEUP: Final = (
     _reference("efficientnet-lite-scratch", "EfficientNet-Lite0", START, "--network", "EfficientNetLite"),
     _reference("efficientnet-lite", "EfficientNet-Lite0", START, "--network", "EfficientNetLite", "--pretrained"),
     Entry("whitened-convnet", "Whitened ConvNet", "own-recipe", "compact"),
-    Entry("efficientnet-lite-served", "EfficientNet-Lite0", "own-recipe", "served", ("--variant", "0")),
-    Entry("efficientnet-lite2-served", "EfficientNet-Lite2", "own-recipe", "served"),
+    _from_imagenet("efficientnet-lite-served", "EfficientNet-Lite0", "lite0"),
+    _from_imagenet("efficientnet-lite2-served", "EfficientNet-Lite2", "lite2"),
 )
 """Every network that the comparison has, in the order in which they are trained."""

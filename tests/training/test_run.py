@@ -13,14 +13,15 @@ from safetensors.torch import load_file
 
 from handler.engine import Float32Engine
 from model.classifier import Classifier
+from model.efficientnet_lite import EfficientNetLite
 from model.manifest import Manifest, sha256_of
 from model.networks import load_network
-from training import evaluate, photographs, publish, run
-from training.__main__ import prepare
+from training import evaluate, finetune, photographs, publish, run
+from training.__main__ import main, prepare
 from training.augment import generator_for
 from training.compact import CompactSettings, CompactTraining
 from training.data import DataError
-from training.finetune import NO_PHOTOGRAPHS, FinetuneSettings, FinetuneTraining
+from training.finetune import EARLIER, IMAGENET, NO_PHOTOGRAPHS, NO_TEACHERS, FinetuneSettings, FinetuneTraining
 from training.pictures import png
 from training.reference import ReferenceSettings, ReferenceTraining
 
@@ -49,6 +50,8 @@ def served(tmp_path, photographs_zip):
     return FinetuneSettings(
         run=tmp_path / "run",
         photographs=photographs_zip,
+        start=IMAGENET,
+        teachers=NO_TEACHERS,
         variant=0,
         sides=(32, 64),
         epochs=2,
@@ -122,6 +125,7 @@ def test_a_run_can_start_from_the_weights_of_another(served, tiny, console, tmp_
     for name, value in load_file(first).items():
         assert torch.equal(further.network.state_dict()[name], value), name
     assert further.settings.as_json()["start"] == sha256_of(first)
+    assert further.settings.as_json()["teachers"] == []
     assert further.notes() == {}
     (first.parent / "manifest.json").write_text(json.dumps({"sha256": sha256_of(first), "training": {"seconds": 60}}))
     assert further.notes() == {"started_from": {"seconds": 60}, "seconds": 60}
@@ -137,10 +141,72 @@ def test_a_run_can_start_from_the_weights_of_another(served, tiny, console, tmp_
 def test_weights_of_another_network_are_no_start(served, compact, tiny, console):
     run.train(start(replace(compact, epochs=1), tiny, console), console)
     other = compact.run / "epochs" / "001.safetensors"
-    with pytest.raises(DataError, match="no weights of this network"):
-        start(replace(served, start=other), tiny, console)
+    for wrong in ({"start": other}, {"teachers": (other,)}):
+        with pytest.raises(DataError, match="has no weights of EfficientNet-Lite"):
+            start(replace(served, **wrong), tiny, console)
+    for missing in ({"start": other.with_name("none")}, {"teachers": (other, other.with_name("none"))}):
+        with pytest.raises(ValueError, match="there is no file"):
+            replace(served, **missing)
+
+
+def test_weights_of_another_variant_are_no_start(served, tiny, console):
+    assert run.train(start(served, tiny, console), console)
+    with pytest.raises(DataError, match="weights of variant 0, not of 2"):
+        start(replace(served, start=served.run / "epochs" / "002.safetensors", variant=2), tiny, console)
+
+
+def test_teachers_are_learned_from(served, tiny, console, tmp_path):
+    """With nothing but a teacher's answers as targets, one that has every label wrong is followed."""
+    teacher = EfficientNetLite(0, 32)
+    with torch.no_grad():
+        teacher.classifier.weight.zero_()
+        teacher.classifier.bias.copy_(torch.eye(11)[3] * 20)  # cats, whatever it sees
+    path = tmp_path / "teacher.safetensors"
+    run.save_weights(teacher, path)
+    path.with_name("manifest.json").write_text(json.dumps({"sha256": sha256_of(path), "training": {"seconds": 9}}))
+    settings = replace(served, teachers=(path,), taught=1.0, photographs=NO_PHOTOGRAPHS, lr=2e-3, mixed=0.0)
+    training = start(settings, tiny, console)
+    assert training.settings.as_json()["teachers"] == [sha256_of(path)]
+    assert training.notes() == {"taught_by": [{"seconds": 9}]}
+    assert run.train(training, console)
+    images, _ = run.tensors(tiny.validation)
+    answers = run.outputs_of(training.kept(), images, 64).argmax(1)
+    assert (answers == 3).float().mean() > 0.9
+
+
+def test_the_runs_that_it_goes_on_with_come_first(monkeypatch, npz, tmp_path, console, stop_after_steps, capsys):
+    """One command trains all there is from nothing, and goes on where it was stopped, in whichever run that was."""
+    knobs = {"start": IMAGENET, "teachers": NO_TEACHERS, "install": "never"}
+    earlier = {"first": knobs | {"variant": 2}, "second": knobs | {"variant": 0}}
+    monkeypatch.setattr(finetune, "EARLIER_RUNS", earlier)
+    arguments = "--epochs 1 --side-epochs 1 --sides 32 --served-side 32 --variant 0 --batch-size 50 --hard-epochs 2 1"
+    arguments += " --still-epochs 0 --unmixed-epochs 0 --threads 1 --install never"
+    command = ["training", "served", "--data", str(npz), "--run", str(tmp_path), *arguments.split()]
+    monkeypatch.setattr("sys.argv", command)
+    stop_after_steps(5)  # the first run has three steps
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 130
+    assert f"the same command resumes {tmp_path / 'second'}" in capsys.readouterr().out.replace("\n", "")
+    main()
+    document = json.loads((tmp_path / "manifest.json").read_text())
+    hashes = {name: sha256_of(tmp_path / name / "weights.safetensors") for name in earlier}
+    settings = document["training"]["settings"]
+    assert settings["start"] == hashes["second"]
+    assert settings["teachers"] == list(hashes.values())
+    assert [each["settings"]["variant"] for each in document["training"]["taught_by"]] == [2, 0]
+    assert document["network"]["mirrored"] is True
+    done = {name: (tmp_path / name / "manifest.json").stat().st_mtime_ns for name in earlier}
+    main()  # what has been trained is left as it is
+    assert done == {name: (tmp_path / name / "manifest.json").stat().st_mtime_ns for name in earlier}
+
+
+def test_what_comes_first_must_be_there(served):
+    assert not served.earlier()
+    wanting = replace(served, start=EARLIER)
+    assert [each.run.name for each in wanting.earlier()] == ["lite0", "lite2"]
     with pytest.raises(ValueError, match="there is no file"):
-        replace(served, start=other.with_name("none"))
+        wanting.after_earlier()
 
 
 @pytest.mark.parametrize("recipe", ["compact", "served"])
@@ -290,6 +356,7 @@ def test_the_kept_weights_are_an_average(served, tiny, console):
         ["served", "--sides", "64", "96", "100"],
         ["served", "--served-side", "100"],
         ["served", "--mixed", "-1"],
+        ["served", "--taught", "1.1"],
         ["served", "--variant", "1"],
         ["reference", "--network", "AlexNet"],
         ["reference", "--network", "ResNet", "--no-dropout"],

@@ -28,7 +28,6 @@ class Row:
     accuracy: float
     macro_f1: float
     quantized: bool  # accuracy and F1 are of an 8-bit form
-    mirrored: bool  # the answer is the mean over a picture and its mirror image
     parameters: int
     running_statistics: int | None  # of batch norm; older manifests do not say
     multiply_accumulates: int
@@ -49,7 +48,6 @@ class Row:
             accuracy=test["accuracy"],
             macro_f1=test["macro_f1"],
             quantized="int8" in document,
-            mirrored=network.get("mirrored", False),
             parameters=network["parameters"],
             running_statistics=network.get("running_statistics"),
             multiply_accumulates=network["multiply_accumulates"],
@@ -106,17 +104,14 @@ def section(rows: Sequence[Row], served: dict[str, Any]) -> str:
         )
         lines.append(f"| {' | '.join(cells)} |")
     places = " or ".join(sorted({row.measured_on for row in rows}))
-    quantized, mirrored = (
-        "; ".join(row.words for row in rows if getattr(row, form)) for form in ("quantized", "mirrored")
-    )
+    quantized = "; ".join(row.words for row in rows if row.quantized)
     lines += [
         "",
-        "Accuracy and F1 are of CIFAR-10's test pictures, one answer each; after + the running statistics of batch "
-        "norm, which Keras counts too.",
+        "Accuracy and F1 are of CIFAR-10's test pictures, one pass each; after + the running statistics of batch norm, "
+        "which Keras counts too.",
         "Milliseconds are processor time of the network alone, the median of pictures one at a time, the "
         f"networks taking turns, on {places}.",
         *([f"Accuracy and F1 in 8 bits, milliseconds in float32: {quantized}."] if quantized else []),
-        *([f"The mean over a picture and its mirror image, both in all figures: {mirrored}."] if mirrored else []),
         f"Minutes are the whole run's, on {' or '.join(trained_on)}, with whatever else the machine did meanwhile, so "
         "they compare roughly.",
         "",

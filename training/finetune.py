@@ -4,7 +4,7 @@ Four things make it more than plain fine-tuning. Pictures grow over the first ru
 without labels (`--photographs`) are mixed into every batch with a larger ImageNet network's opinion of them as target:
 they keep what the pretrained weights know of sharp pictures and teach the output for none of the ten. The weights that
 are kept are a moving average over some hundred steps. And the last run goes on with the better of two networks, both of
-which teach it (`EARLIER_RUNS`).
+which teach it (`EARLIER_RUNS`); a share of what it started from stays in what it ends with.
 """
 
 import json
@@ -55,6 +55,7 @@ _FROM_IMAGENET: Final[dict[str, Any]] = {
     "mixed": 0.2,
     "unmixed_epochs": 4,
     "lr": 5e-4,
+    "of_start": 0.0,
     "install": "never",
 }
 EARLIER_RUNS: Final[dict[str, dict[str, Any]]] = {
@@ -94,14 +95,12 @@ class FinetuneSettings(Settings):
     detail: int = knob(
         160, "side, in pixels, that larger pictures are shrunk to when the network serves", decides=False
     )
-    mirrored: bool = knob(
-        True, "when the network serves, answer with the mean over a picture and its mirror image", decides=False
-    )
     lr: float = knob(4e-4, "AdamW's largest learning rate; rises over the first twentieth, falls to 0 as a cosine")
     weight_decay: float = knob(0.02, "AdamW's, of filters and the last layer's weights")
     label_smoothing: float = knob(0.0, "share of CIFAR-10's targets that is spread over the ten classes")
     mixed: float = knob(0.5, "both parameters of the beta distribution by which pictures are mixed; 0: none")
     unmixed_epochs: int = knob(3, "last epochs in which no picture is mixed with another")
+    of_start: float = knob(0.25, "share of the weights that the run started from in those that are kept at its end")
     average: float = knob(0.998, "share of the kept weights that each step leaves as they were")
     hard_epochs: tuple[int, ...] = epochs_knob(3, 7)
     still_epochs: int = knob(4, "last epochs in which the first blocks learn no more")
@@ -123,7 +122,7 @@ class FinetuneSettings(Settings):
         if missing := sorted(str(path) for path in named if not path.is_file()):
             raise ValueError(f"there is no file {' and no file '.join(missing)} to start from or to learn from")
         check(self.hard_epochs)
-        most = {"unmixed_epochs": self.epochs, "still_epochs": self.epochs, "taught": 1}
+        most = {"unmixed_epochs": self.epochs, "still_epochs": self.epochs, "taught": 1, "of_start": 1}
         for name in (*most, "mixed", "still_blocks"):
             if not 0 <= getattr(self, name) <= most.get(name, inf):
                 bound = f"to {most[name]}" if name in most else "or more"
@@ -208,15 +207,19 @@ class FinetuneTraining(Training):
         return super().decided_by() | {"photographs": shown}
 
     def notes(self) -> dict[str, Any]:
-        """Give how the weights it started from were trained, if a manifest lies beside them, and the whole time."""
+        """Give how the weights it started from and its teachers were trained, if manifests lie beside them.
+
+        The time is then that of all these runs, each counted once.
+        """
         settings = self.settings
-        notes: dict[str, Any] = {}
-        earlier = [_training_of(path) for path in settings.taught_by]
-        if any(earlier):
-            notes["taught_by"] = [training for training in earlier if training]
+        hashes = self.settings.as_json()
+        teachers = dict(zip(hashes["teachers"], map(_training_of, settings.taught_by), strict=True))
+        known = {sha256: training for sha256, training in teachers.items() if training}
+        notes: dict[str, Any] = {"taught_by": list(known.values())} if known else {}
         if settings.start != IMAGENET and (training := _training_of(settings.start)):
-            notes["started_from"] = training
-            notes["seconds"] = round(self.progressed.seconds + training["seconds"])
+            notes["started_from"] = known[hashes["start"]] = training
+        if known:
+            notes["seconds"] = round(self.progressed.seconds + sum(each["seconds"] for each in known.values()))
         return notes
 
     def side(self, epoch: int) -> int:
@@ -233,16 +236,22 @@ class FinetuneTraining(Training):
     def detail(self) -> int:
         return self.settings.detail
 
-    def served(self) -> EfficientNetLite:
-        settings = self.settings
-        network = EfficientNetLite(settings.variant, settings.served_side, mirrored=settings.mirrored)
-        network.load_state_dict(self.kept().state_dict())
-        return network
-
     def kept(self) -> EfficientNetLite:
         averaged = self.average.module
         assert isinstance(averaged, EfficientNetLite)
         return averaged
+
+    def finish_epoch(self) -> dict[str, float]:
+        """Mix what the run started from into what it ends with: that keeps more of what was known of photographs.
+
+        Wortsman et al. 2022 (arXiv:2109.01903).
+        """
+        if self.settings.of_start and self._is_in_last(1):
+            started_from = self._starting_network(self.settings).to(self.device).state_dict()
+            for name, value in self.kept().state_dict().items():
+                if value.is_floating_point():
+                    value.lerp_(started_from[name], self.settings.of_start)
+        return super().finish_epoch()
 
     def state(self) -> dict[str, Any]:
         return {"average": self.average.state_dict(), **self.hard.state()}

@@ -36,7 +36,7 @@ def publish(training: Training, console: Console) -> None:
         "format": MANIFEST_FORMAT,
         "version": settings.version,
         "sha256": sha256_of(weights),
-        "network": describe(training.served()),
+        "network": describe(training.kept()),
         "input": {"detail": training.detail},
         "training": json.loads((run / "settings.json").read_text())
         | {"seconds": round(training.progressed.seconds), "epoch": training.chosen_epoch}

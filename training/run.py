@@ -100,10 +100,6 @@ class Training(ABC):
         """Give the network whose weights are validated and kept."""
         return self.network
 
-    def served(self) -> Network:
-        """Give the network whose weights are kept in the form in which it serves."""
-        return self.kept()
-
     def state(self) -> dict[str, Any]:
         """Give what the recipe needs to resume besides network, optimisers and progress."""
         return {}

@@ -19,7 +19,7 @@ FORMS = [
     ("ResNet", {"depth": 20}, 269_722, 1_376),
     ("ResNet", {"depth": 8}, 75_290, 480),
     ("Vgg16", {}, 14_710_464 + 8_448 + 267_786, 8_448),
-    ("EfficientNetLite", {"variant": 0, "side": 32, "mirrored": False}, 3_385_099, 42_016),
+    ("EfficientNetLite", {"variant": 0, "side": 32}, 3_385_099, 42_016),
     ("WhitenedConvNet", {"widths": [8, 16, 16]}, 11_000, 160),
 ]
 

@@ -61,6 +61,7 @@ def served(tmp_path, photographs_zip):
         photograph_batch=4,
         unmixed_epochs=1,
         average=0.8,
+        of_start=0.0,
         hard_epochs=(2, 2),
         still_epochs=0,
         threads=1,
@@ -167,11 +168,26 @@ def test_teachers_are_learned_from(served, tiny, console, tmp_path):
     settings = replace(served, teachers=(path,), taught=1.0, photographs=NO_PHOTOGRAPHS, lr=2e-3, mixed=0.0)
     training = start(settings, tiny, console)
     assert training.settings.as_json()["teachers"] == [sha256_of(path)]
-    assert training.notes() == {"taught_by": [{"seconds": 9}]}
+    assert training.notes() == {"taught_by": [{"seconds": 9}], "seconds": 9}
+    both = start(replace(settings, start=path), tiny, console)
+    assert both.notes() == {"started_from": {"seconds": 9}, "taught_by": [{"seconds": 9}], "seconds": 9}
     assert run.train(training, console)
     images, _ = run.tensors(tiny.validation)
     answers = run.outputs_of(training.kept(), images, 64).argmax(1)
     assert (answers == 3).float().mean() > 0.9
+
+
+def test_a_share_of_the_start_stays_in_the_end(served, tiny, console, tmp_path):
+    runs = [replace(served, run=tmp_path / name, of_start=share) for name, share in (("none", 0.0), ("some", 0.25))]
+    started_from = start(served, tiny, console).network.state_dict()
+    started_from = {name: value.clone() for name, value in started_from.items()}
+    for settings in runs:
+        assert run.train(start(settings, tiny, console), console)
+    for epoch in (1, 2):
+        without, mixed = (weights(settings.run, epoch) for settings in runs)
+        for name, value in without.items():
+            expected = value.lerp(started_from[name], 0.25) if epoch == 2 and value.is_floating_point() else value
+            assert torch.allclose(mixed[name], expected, atol=1e-6), name
 
 
 def test_the_runs_that_it_goes_on_with_come_first(monkeypatch, npz, tmp_path, console, stop_after_steps, capsys):
@@ -195,7 +211,6 @@ def test_the_runs_that_it_goes_on_with_come_first(monkeypatch, npz, tmp_path, co
     assert settings["start"] == hashes["second"]
     assert settings["teachers"] == list(hashes.values())
     assert [each["settings"]["variant"] for each in document["training"]["taught_by"]] == [2, 0]
-    assert document["network"]["mirrored"] is True
     done = {name: (tmp_path / name / "manifest.json").stat().st_mtime_ns for name in earlier}
     main()  # what has been trained is left as it is
     assert done == {name: (tmp_path / name / "manifest.json").stat().st_mtime_ns for name in earlier}
@@ -357,6 +372,7 @@ def test_the_kept_weights_are_an_average(served, tiny, console):
         ["served", "--served-side", "100"],
         ["served", "--mixed", "-1"],
         ["served", "--taught", "1.1"],
+        ["served", "--of-start", "-0.1"],
         ["served", "--variant", "1"],
         ["reference", "--network", "AlexNet"],
         ["reference", "--network", "ResNet", "--no-dropout"],

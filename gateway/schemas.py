@@ -114,7 +114,7 @@ class ModelCard(BaseModel):
     version: str
     sha256: str
     labels: list[str] = Field(description="the ten classes")
-    accuracy: float | None = Field(description="on CIFAR-10's 10,000 test pictures, answered as any are")
+    accuracy: float | None = Field(description="on CIFAR-10's 10,000 test pictures, one pass each")
     engine: Engine | None = Field(description="what computes it on the machine that answers")
     limits: Limits
     manifest: dict[str, Any] = Field(description="everything that was recorded when the weights were made and measured")

@@ -8,7 +8,6 @@ The padding is TensorFlow's, since the ImageNet weights that training starts fro
 from math import ceil
 from typing import Final
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -75,21 +74,12 @@ class InvertedResidual(nn.Module):
 class EfficientNetLite(Network):
     """EfficientNet-Lite 0, 1 or 2 (`variant`) for pictures of `side` pixels, a multiple of 32.
 
-    `outputs` is 11: the ten classes and none of them; 1,000 for ImageNet's. `mirrored`: in evaluation mode the outputs
-    are the mean of a picture's and of its mirror image's, at twice the cost.
+    `outputs` is 11: the ten classes and none of them; 1,000 for ImageNet's.
     """
 
-    arguments = ("variant", "side", "mirrored")
+    arguments = ("variant", "side")
 
-    def __init__(
-        self,
-        variant: int = 0,
-        side: int = 128,
-        outputs: int = NONE_COLUMN + 1,
-        dropout: float = 0.2,
-        *,
-        mirrored: bool = False,
-    ) -> None:
+    def __init__(self, variant: int = 0, side: int = 128, outputs: int = NONE_COLUMN + 1, dropout: float = 0.2) -> None:
         if variant not in _SCALES:
             raise ValueError(f"variant must be one of {', '.join(map(str, _SCALES))}, not {variant}")
         if side < _TOTAL_STRIDE or side % _TOTAL_STRIDE:
@@ -97,7 +87,6 @@ class EfficientNetLite(Network):
         super().__init__()
         self.variant = variant
         self.side = side
-        self.mirrored = mirrored
         self.normalize = Normalize((127.0,) * 3, (128.0,) * 3)
         self.stem = ConvNorm(3, _STEM_CHANNELS, 3, stride=2)
         blocks: list[nn.Module] = []
@@ -115,11 +104,10 @@ class EfficientNetLite(Network):
         self.classifier = nn.Linear(_HEAD_CHANNELS, outputs)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        both = self.mirrored and not self.training
-        x = self.stem(self.normalize(torch.cat([pixels, pixels.flip(-1)]) if both else pixels))
+        x = self.stem(self.normalize(pixels))
         x = self.head(self.blocks(x)).mean(dim=(2, 3))
         outputs: Tensor = self.classifier(self.dropout(x))
-        return outputs.view(2, -1, outputs.shape[1]).mean(0) if both else outputs
+        return outputs
 
 
 def _round_to_eight(channels: float) -> int:

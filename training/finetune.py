@@ -100,7 +100,9 @@ class FinetuneSettings(Settings):
     label_smoothing: float = knob(0.0, "share of CIFAR-10's targets that is spread over the ten classes")
     mixed: float = knob(0.5, "both parameters of the beta distribution by which pictures are mixed; 0: none")
     unmixed_epochs: int = knob(3, "last epochs in which no picture is mixed with another")
-    of_start: float = knob(0.25, "share of the weights that the run started from in those that are kept at its end")
+    of_start: float = knob(
+        0.25, "share of the weights that the run started from, if not ImageNet's, in those that are kept at its end"
+    )
     average: float = knob(0.998, "share of the kept weights that each step leaves as they were")
     hard_epochs: tuple[int, ...] = epochs_knob(3, 7)
     still_epochs: int = knob(4, "last epochs in which the first blocks learn no more")
@@ -246,7 +248,7 @@ class FinetuneTraining(Training):
 
         Wortsman et al. 2022 (arXiv:2109.01903).
         """
-        if self.settings.of_start and self._is_in_last(1):
+        if self.settings.start != IMAGENET and self._is_in_last(1):
             started_from = self._starting_network(self.settings).to(self.device).state_dict()
             for name, value in self.kept().state_dict().items():
                 if value.is_floating_point():

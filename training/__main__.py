@@ -27,6 +27,7 @@ def prepare(recipe: str, arguments: list[str], console: Console) -> Training:
 
     Raises:
         DataError: the data cannot be had.
+        ResumeError: an earlier run's folder holds another run.
     """
     return next(runs(recipe, arguments, console))
 

@@ -120,7 +120,9 @@ class FinetuneSettings(Settings):
                 f"side_epochs must have a number for each of the {len(self.sides)} sides and sum to epochs "
                 f"({self.epochs}), not {self.side_epochs}"
             )
-        named = {path for path in (self.start, *self.teachers) if path not in (EARLIER, IMAGENET, *NO_TEACHERS)}
+        named = {self.start} - {EARLIER, IMAGENET}
+        if self.teachers not in ((EARLIER,), NO_TEACHERS):
+            named.update(self.teachers)
         if missing := sorted(str(path) for path in named if not path.is_file()):
             raise ValueError(f"there is no file {' and no file '.join(missing)} to start from or to learn from")
         check(self.hard_epochs)
@@ -174,6 +176,9 @@ class FinetuneTraining(Training):
     def __init__(self, settings: FinetuneSettings, data: Cifar10, console: Console) -> None:
         torch.manual_seed(settings.seed)
         super().__init__(settings, data, self._starting_network(settings))
+        self.started_from = {}
+        if settings.start != IMAGENET:
+            self.started_from = {name: value.clone() for name, value in self.network.state_dict().items()}
         average = get_ema_multi_avg_fn(settings.average)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
         channels_last(self.average)
@@ -213,12 +218,13 @@ class FinetuneTraining(Training):
 
         The time is then that of all these runs, each counted once.
         """
-        settings = self.settings
-        hashes = self.settings.as_json()
-        teachers = dict(zip(hashes["teachers"], map(_training_of, settings.taught_by), strict=True))
-        known = {sha256: training for sha256, training in teachers.items() if training}
+        settings, hashes = self.settings, self.settings.as_json()
+        known = {}
+        for path, sha256 in zip(settings.taught_by, hashes["teachers"], strict=True):
+            if training := _training_of(path, sha256):
+                known[sha256] = training
         notes: dict[str, Any] = {"taught_by": list(known.values())} if known else {}
-        if settings.start != IMAGENET and (training := _training_of(settings.start)):
+        if training := _training_of(settings.start, hashes["start"]):
             notes["started_from"] = known[hashes["start"]] = training
         if known:
             notes["seconds"] = round(self.progressed.seconds + sum(each["seconds"] for each in known.values()))
@@ -248,11 +254,11 @@ class FinetuneTraining(Training):
 
         Wortsman et al. 2022 (arXiv:2109.01903).
         """
-        if self.settings.start != IMAGENET and self._is_in_last(1):
-            started_from = self._starting_network(self.settings).to(self.device).state_dict()
-            for name, value in self.kept().state_dict().items():
+        if self._is_in_last(1):
+            kept = self.kept().state_dict()
+            for name, value in self.started_from.items():
                 if value.is_floating_point():
-                    value.lerp_(started_from[name], self.settings.of_start)
+                    kept[name].lerp_(value, self.settings.of_start)
         return super().finish_epoch()
 
     def state(self) -> dict[str, Any]:
@@ -340,10 +346,10 @@ class FinetuneTraining(Training):
         return losses.sum().item(), int((logits.argmax(1) == labels).sum())
 
 
-def _training_of(weights: Path) -> dict[str, Any] | None:
-    """Give how weights were trained, by the manifest beside them; None where none is theirs."""
+def _training_of(weights: Path, sha256: str) -> dict[str, Any] | None:
+    """Give how weights of a SHA-256 were trained, by the manifest beside them; None where none is theirs."""
     try:
         manifest = json.loads(weights.with_name(MANIFEST_PATH.name).read_text())
     except (OSError, ValueError):
         return None
-    return manifest["training"] if manifest.get("sha256") == sha256_of(weights) else None
+    return manifest["training"] if manifest.get("sha256") == sha256 else None

@@ -134,7 +134,9 @@ def test_a_run_can_start_from_the_weights_of_another(served, tiny, console, tmp_
     assert further.notes() == {}
     assert run.train(further, console)
 
+    (first.parent / "manifest.json").write_text(json.dumps({"sha256": sha256_of(first), "training": {"seconds": 60}}))
     first.write_bytes((tmp_path / "further" / "epochs" / "001.safetensors").read_bytes())
+    assert further.notes()["started_from"] == {"seconds": 60}  # by what it read, whatever lies there now
     with pytest.raises(run.ResumeError, match="start"):  # not the file that the run started from
         start(replace(further.settings), tiny, console).resume()
 
@@ -376,6 +378,8 @@ def test_the_kept_weights_are_an_average(served, tiny, console):
         ["served", "--mixed", "-1"],
         ["served", "--taught", "1.1"],
         ["served", "--of-start", "-0.1"],
+        ["served", "--teachers", "earlier", "none"],
+        ["served", "--teachers", "imagenet"],
         ["served", "--variant", "1"],
         ["reference", "--network", "AlexNet"],
         ["reference", "--network", "ResNet", "--no-dropout"],

@@ -84,6 +84,7 @@ class FinetuneSettings(Settings):
         decides=False,
     )
     taught: float = knob(0.75, "share of CIFAR-10's targets that is the teachers' answer, if there are any")
+    taught_side: int = knob(128, "largest side, in pixels, at which the teachers see a view")
     variant: int = knob(2, "EfficientNet-Lite's variant, 0 or 2")
     sides: tuple[int, ...] = knob((128,), "sides of the pictures, in pixels, each for a part of the epochs")
     epochs: int = knob(11, "passes over the 45,000 training pictures")
@@ -112,7 +113,11 @@ class FinetuneSettings(Settings):
         super().__post_init__()
         if self.variant not in VARIANTS:
             raise ValueError(f"variant must be {' or '.join(map(str, VARIANTS))}, not {self.variant}")
-        for name, sides in (("sides", self.sides), ("served_side", (self.served_side,))):
+        for name, sides in (
+            ("sides", self.sides),
+            ("served_side", (self.served_side,)),
+            ("taught_side", (self.taught_side,)),
+        ):
             if any(side < 32 or side % 32 for side in sides):  # the network halves them five times
                 raise ValueError(f"{name} must be in multiples of 32 pixels, not {', '.join(map(str, sides))}")
         if len(self.sides) != len(self.side_epochs) or sum(self.side_epochs) != self.epochs:
@@ -194,7 +199,7 @@ class FinetuneTraining(Training):
         if settings.photographs != NO_PHOTOGRAPHS:
             self.photographs = photographs.load(settings.photographs, settings.run, console)
         smoothing = settings.label_smoothing
-        self.teachers = Teachers(settings.taught_by, max(settings.sides), self.device) if settings.taught_by else None
+        self.teachers = Teachers(settings.taught_by, settings.taught_side, self.device) if settings.taught_by else None
         self.targets = torch.full((len(LABELS), NONE_COLUMN + 1), smoothing / len(LABELS))
         self.targets[:, NONE_COLUMN] = 0
         self.targets[range(len(LABELS)), range(len(LABELS))] += 1 - smoothing

@@ -18,6 +18,7 @@ from model.network import channels_last
 from training.data import DataError
 from training.machine import autocast
 from training.pretrained import VARIANTS
+from training.run import resized
 
 
 def read_network(path: Path, side: int) -> EfficientNetLite:
@@ -43,21 +44,23 @@ class Teachers:
     """The mean of several networks' probabilities."""
 
     def __init__(self, paths: Sequence[Path], side: int, device: torch.device) -> None:
-        """Read each from its file of weights.
+        """Read each from its file of weights; they see no view larger than `side` pixels.
 
         Raises:
             DataError: a file has no such weights.
         """
+        self.side = side
         self.networks = [read_network(path, side).to(device).eval().requires_grad_(False) for path in paths]
         for network in self.networks:
             channels_last(network)
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Give probabilities of the ten classes and none, float32 (N, 11), for float pixels (N, 3, side, side).
+        """Give probabilities of the ten classes and none, float32 (N, 11), for square float pixels (N, 3, H, H).
 
         Every other teacher sees the mirror image: that makes their mean better at no cost.
         """
+        pixels = resized(pixels, min(self.side, pixels.shape[-1]))
         ways = [pixels.contiguous(memory_format=torch.channels_last)]
         if len(self.networks) > 1:
             ways.append(pixels.flip(-1).contiguous(memory_format=torch.channels_last))

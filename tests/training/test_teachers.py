@@ -4,7 +4,7 @@ from safetensors.torch import save_file
 
 from model.efficientnet_lite import EfficientNetLite
 from training.data import DataError
-from training.run import save_weights
+from training.run import resized, save_weights
 from training.teachers import Teachers, read_network
 
 
@@ -45,6 +45,13 @@ def test_two_answer_with_their_mean_the_second_to_the_mirror_image(networks, pat
     assert torch.allclose(answers.sum(1), torch.ones(6), atol=1e-5)
     mean = (networks[0](pixels).softmax(1) + networks[1](pixels.flip(-1)).softmax(1)) / 2
     assert torch.allclose(answers, mean, atol=0.02)
+
+
+def test_a_larger_view_is_shrunk_to_what_they_know(paths, pixels):
+    larger = resized(pixels, 64)
+    teachers = Teachers(paths, 32, torch.device("cpu"))
+    assert torch.equal(teachers(larger), teachers(resized(larger, 32)))
+    assert not torch.equal(teachers(larger), Teachers(paths, 64, torch.device("cpu"))(larger))
 
 
 def test_the_variant_is_found_in_the_file(paths):

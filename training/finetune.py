@@ -299,7 +299,7 @@ class FinetuneTraining(Training):
 
         Only so are views as sharp as photographs of any size that the network will be given.
         """
-        return replace(self.views, reduced=max(self.views.reduced, side // photographs.SIDE))
+        return replace(self.views, reduced=max(self.views.reduced, side / photographs.SIDE))
 
     def _mix(self, pixels: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Show through each picture another one of the batch, and mix what is to be answered likewise.

@@ -221,6 +221,13 @@ def test_the_runs_that_it_goes_on_with_come_first(monkeypatch, npz, tmp_path, co
     assert done == {name: (tmp_path / name / "manifest.json").stat().st_mtime_ns for name in earlier}
 
 
+@pytest.mark.parametrize(("side", "reduced"), [(64, 1.3), (128, 2.0), (160, 2.5)])
+def test_photographs_are_shown_down_to_their_own_sharpness(served, tiny, console, side, reduced):
+    """One of 64 pixels that fills the view is enlarged; reduced as far, each pixel of it is one of the view's."""
+    training = start(replace(served, photographs=NO_PHOTOGRAPHS), tiny, console)
+    assert training._photograph_views(side).reduced == reduced
+
+
 def test_what_comes_first_must_be_there(served):
     assert not served.earlier()
     wanting = replace(served, start=EARLIER)
@@ -381,6 +388,7 @@ def test_the_kept_weights_are_an_average(served, tiny, console):
         ["served", "--teachers", "earlier", "none"],
         ["served", "--teachers", "imagenet"],
         ["served", "--variant", "1"],
+        ["served", "--taught-side", "100"],
         ["reference", "--network", "AlexNet"],
         ["reference", "--network", "ResNet", "--no-dropout"],
         ["reference", "--network", "ResNet", "--pretrained"],

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from rich.console import Console
@@ -49,12 +50,14 @@ def runs(recipe: str, arguments: list[str], console: Console) -> Iterator[Traini
     elif isinstance(settings, ReferenceSettings):
         yield ReferenceTraining(settings, data, console)
     elif isinstance(settings, FinetuneSettings):
+        weights: list[Path] = []
         for each in settings.earlier():
-            training = FinetuneTraining(each, data, console)
+            training = FinetuneTraining(each.after(weights), data, console)
             if not (training.resume() and training.is_finished and (each.run / "manifest.json").exists()):
                 console.print(f"first {each.run}, which this run goes on with or learns from")
                 yield training
-        yield FinetuneTraining(settings.after_earlier(), data, console)
+            weights.append(each.run / "weights.safetensors")
+        yield FinetuneTraining(settings.after(weights), data, console)
 
 
 def main() -> None:

@@ -1,13 +1,15 @@
-"""The served recipe: EfficientNet-Lite, retrained from ImageNet's weights, then taught by what came of that.
+"""The served recipe: EfficientNet-Lite, retrained from ImageNet's weights, then taught by all that came of it so far.
 
 Four things make it more than plain fine-tuning. Pictures grow over the first runs, so most steps are cheap. Photographs
 without labels (`--photographs`) are mixed into every batch with a larger ImageNet network's opinion of them as target:
 they keep what the pretrained weights know of sharp pictures and teach the output for none of the ten. The weights that
-are kept are a moving average over some hundred steps. And the last run goes on with the better of two networks, both of
-which teach it (`EARLIER_RUNS`); a share of what it started from stays in what it ends with.
+are kept are a moving average over some hundred steps. And once two networks have been retrained (`EARLIER_RUNS`), three
+more runs each go on with the latest, taught by all before them; a share of what they started from stays in what they
+end with.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import cos, inf, pi
@@ -41,7 +43,7 @@ from training.views import Views
 IMAGENET: Final = Path("imagenet")
 """In place of a file of weights: start from those that were trained on ImageNet."""
 EARLIER: Final = Path("earlier")
-"""In place of files of weights: those of the earlier runs, which are trained first."""
+"""In place of files of weights: those of the runs that come before, which are trained first."""
 NO_PHOTOGRAPHS: Final = Path("none")
 NO_TEACHERS: Final = (Path("none"),)
 _FROM_IMAGENET: Final[dict[str, Any]] = {
@@ -58,11 +60,36 @@ _FROM_IMAGENET: Final[dict[str, Any]] = {
     "of_start": 0.0,
     "install": "never",
 }
+_TAUGHT: Final[dict[str, Any]] = {
+    "start": EARLIER,
+    "teachers": (EARLIER,),
+    "variant": 2,
+    "unmixed_epochs": 3,
+    "install": "never",
+}
 EARLIER_RUNS: Final[dict[str, dict[str, Any]]] = {
     "lite0": _FROM_IMAGENET | {"variant": 0},
     "lite2": _FROM_IMAGENET | {"variant": 2},
+    "taught-128": _TAUGHT
+    | {
+        "sides": (128,),
+        "side_epochs": (11,),
+        "epochs": 11,
+        "hard_epochs": (3, 7),
+        "still_epochs": 4,
+        "lr": 4e-4,
+    },
+    "taught-160": _TAUGHT
+    | {
+        "sides": (160,),
+        "side_epochs": (9,),
+        "epochs": 9,
+        "hard_epochs": (3, 5),
+        "still_epochs": 9,
+        "lr": 3e-4,
+    },
 }
-"""The runs that come first, by their folders' names: both teach, and the last one's weights are gone on with."""
+"""The runs that come first, by their folders' names, in their order."""
 
 
 @dataclass(frozen=True)
@@ -75,20 +102,20 @@ class FinetuneSettings(Settings):
     )
     start: Path = knob(
         EARLIER,
-        "file of weights to go on with, an earlier run's; earlier trains both earlier runs first, imagenet starts anew",
+        "file of weights to go on with, another run's; earlier trains the earlier runs first, imagenet starts anew",
         decides=False,
     )
     teachers: tuple[Path, ...] = knob(
         (EARLIER,),
-        "files of weights whose mean answer is learned too; earlier: both earlier runs'; or none",
+        "files of weights whose mean answer is learned too; earlier: all earlier runs'; or none",
         decides=False,
     )
     taught: float = knob(0.75, "share of CIFAR-10's targets that is the teachers' answer, if there are any")
     taught_side: int = knob(128, "largest side, in pixels, at which the teachers see a view")
     variant: int = knob(2, "EfficientNet-Lite's variant, 0 or 2")
-    sides: tuple[int, ...] = knob((128,), "sides of the pictures, in pixels, each for a part of the epochs")
-    epochs: int = knob(11, "passes over the 45,000 training pictures")
-    side_epochs: tuple[int, ...] = knob((11,), "how many epochs each side has")
+    sides: tuple[int, ...] = knob((160,), "sides of the pictures, in pixels, each for a part of the epochs")
+    epochs: int = knob(5, "passes over the 45,000 training pictures")
+    side_epochs: tuple[int, ...] = knob((5,), "how many epochs each side has")
     batch_size: int = knob(64, "CIFAR-10 pictures a step")
     photograph_batch: int = knob(16, "photographs a step")
     photographs_of_ten: float = knob(0.33, "share of the photographs that show one of the ten, by drawing them oftener")
@@ -96,17 +123,17 @@ class FinetuneSettings(Settings):
     detail: int = knob(
         160, "side, in pixels, that larger pictures are shrunk to when the network serves", decides=False
     )
-    lr: float = knob(4e-4, "AdamW's largest learning rate; rises over the first twentieth, falls to 0 as a cosine")
+    lr: float = knob(2e-4, "AdamW's largest learning rate; rises over the first twentieth, falls to 0 as a cosine")
     weight_decay: float = knob(0.02, "AdamW's, of filters and the last layer's weights")
     label_smoothing: float = knob(0.0, "share of CIFAR-10's targets that is spread over the ten classes")
     mixed: float = knob(0.5, "both parameters of the beta distribution by which pictures are mixed; 0: none")
-    unmixed_epochs: int = knob(3, "last epochs in which no picture is mixed with another")
+    unmixed_epochs: int = knob(2, "last epochs in which no picture is mixed with another")
     of_start: float = knob(
         0.25, "share of the weights that the run started from, if not ImageNet's, in those that are kept at its end"
     )
     average: float = knob(0.998, "share of the kept weights that each step leaves as they were")
-    hard_epochs: tuple[int, ...] = epochs_knob(3, 7)
-    still_epochs: int = knob(4, "last epochs in which the first blocks learn no more")
+    hard_epochs: tuple[int, ...] = epochs_knob(2, 3)
+    still_epochs: int = knob(5, "last epochs in which the first blocks learn no more")
     still_blocks: int = knob(4, "how many these are, with the convolution before them; 4 take a third of the time")
 
     def __post_init__(self) -> None:
@@ -138,23 +165,28 @@ class FinetuneSettings(Settings):
                 raise ValueError(f"{name} must be 0 {bound}, not {getattr(self, name)}")
 
     def earlier(self) -> list["FinetuneSettings"]:
-        """Give the runs that this one wants the weights of, in the order in which they are trained."""
+        """Give the runs that this one wants the weights of, in the order in which they are trained.
+
+        Each has a seed of its own: none shows the views that another has shown.
+        """
         if EARLIER not in (self.start, *self.teachers):
             return []
-        return [replace(self, run=self.run / name, **knobs) for name, knobs in EARLIER_RUNS.items()]
+        return [
+            replace(self, run=self.run / name, seed=self.seed + place, **knobs)
+            for place, (name, knobs) in enumerate(EARLIER_RUNS.items(), 1)
+        ]
 
-    def after_earlier(self) -> "FinetuneSettings":
-        """Name the files of weights that the earlier runs have left.
+    def after(self, weights: Sequence[Path]) -> "FinetuneSettings":
+        """Go on with the last of these files of weights and learn from them all, as far as earlier runs' are asked for.
 
         Raises:
-            ValueError: one of them has left none.
+            ValueError: there is no such file.
         """
-        weights = [each.run / "weights.safetensors" for each in self.earlier()]
-        if not weights:
-            return self
-        start = weights[-1] if self.start == EARLIER else self.start
-        teachers = tuple(weights) if self.teachers == (EARLIER,) else self.teachers
-        return replace(self, start=start, teachers=teachers)
+        return replace(
+            self,
+            start=weights[-1] if self.start == EARLIER else self.start,
+            teachers=tuple(weights) if self.teachers == (EARLIER,) else self.teachers,
+        )
 
     @property
     def taught_by(self) -> tuple[Path, ...]:
@@ -232,7 +264,8 @@ class FinetuneTraining(Training):
         if training := _training_of(settings.start, hashes["start"]):
             notes["started_from"] = known[hashes["start"]] = training
         if known:
-            notes["seconds"] = round(self.progressed.seconds + sum(each["seconds"] for each in known.values()))
+            behind = {run: seconds for each in known.values() for run, seconds in _seconds_by_run(each).items()}
+            notes["seconds"] = round(self.progressed.seconds + sum(behind.values()))
         return notes
 
     def side(self, epoch: int) -> int:
@@ -358,3 +391,10 @@ def _training_of(weights: Path, sha256: str) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return manifest["training"] if manifest.get("sha256") == sha256 else None
+
+
+def _seconds_by_run(training: dict[str, Any]) -> dict[str, float]:
+    """Give how long a run took and each that it went on with or learned from, by what its manifest says of it."""
+    before = [*training.get("taught_by", ()), *([training["started_from"]] if "started_from" in training else ())]
+    behind = {run: seconds for each in before for run, seconds in _seconds_by_run(each).items()}
+    return behind | {json.dumps(training, sort_keys=True): training["seconds"] - sum(behind.values())}

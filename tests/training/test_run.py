@@ -198,7 +198,8 @@ def test_a_share_of_the_start_stays_in_the_end(served, tiny, console, tmp_path):
 def test_the_runs_that_it_goes_on_with_come_first(monkeypatch, npz, tmp_path, console, stop_after_steps, capsys):
     """One command trains all there is from nothing, and goes on where it was stopped, in whichever run that was."""
     knobs = {"start": IMAGENET, "teachers": NO_TEACHERS, "install": "never"}
-    earlier = {"first": knobs | {"variant": 2}, "second": knobs | {"variant": 0}}
+    taught = {"start": EARLIER, "teachers": (EARLIER,), "install": "never"}
+    earlier = {"first": knobs | {"variant": 2}, "second": knobs | {"variant": 0}, "third": taught | {"variant": 0}}
     monkeypatch.setattr(finetune, "EARLIER_RUNS", earlier)
     arguments = "--epochs 1 --side-epochs 1 --sides 32 --served-side 32 --variant 0 --batch-size 50 --hard-epochs 2 1"
     arguments += " --still-epochs 0 --unmixed-epochs 0 --threads 1 --install never"
@@ -210,12 +211,15 @@ def test_the_runs_that_it_goes_on_with_come_first(monkeypatch, npz, tmp_path, co
     assert end.value.code == 130
     assert f"the same command resumes {tmp_path / 'second'}" in capsys.readouterr().out.replace("\n", "")
     main()
-    document = json.loads((tmp_path / "manifest.json").read_text())
-    hashes = {name: sha256_of(tmp_path / name / "weights.safetensors") for name in earlier}
-    settings = document["training"]["settings"]
-    assert settings["start"] == hashes["second"]
-    assert settings["teachers"] == list(hashes.values())
-    assert [each["settings"]["variant"] for each in document["training"]["taught_by"]] == [2, 0]
+    hashes = [sha256_of(tmp_path / name / "weights.safetensors") for name in earlier]
+    third, last = (json.loads((folder / "manifest.json").read_text()) for folder in (tmp_path / "third", tmp_path))
+    for document, before in ((third, hashes[:2]), (last, hashes)):
+        settings = document["training"]["settings"]
+        assert settings["start"] == before[-1]
+        assert settings["teachers"] == before
+    assert [each["settings"]["variant"] for each in last["training"]["taught_by"]] == [2, 0, 0]
+    own = torch.load(tmp_path / "state.pt", weights_only=True)["progressed"]["seconds"]
+    assert last["training"]["seconds"] == pytest.approx(third["training"]["seconds"] + own, abs=1)  # none twice
     done = {name: (tmp_path / name / "manifest.json").stat().st_mtime_ns for name in earlier}
     main()  # what has been trained is left as it is
     assert done == {name: (tmp_path / name / "manifest.json").stat().st_mtime_ns for name in earlier}
@@ -231,9 +235,10 @@ def test_photographs_are_shown_down_to_their_own_sharpness(served, tiny, console
 def test_what_comes_first_must_be_there(served):
     assert not served.earlier()
     wanting = replace(served, start=EARLIER)
-    assert [each.run.name for each in wanting.earlier()] == ["lite0", "lite2"]
+    assert [each.run.name for each in wanting.earlier()] == ["lite0", "lite2", "taught-128", "taught-160"]
+    assert len({each.seed for each in (wanting, *wanting.earlier())}) == 5
     with pytest.raises(ValueError, match="there is no file"):
-        wanting.after_earlier()
+        wanting.after([each.run / "weights.safetensors" for each in wanting.earlier()])
 
 
 @pytest.mark.parametrize("recipe", ["compact", "served"])

@@ -4,8 +4,8 @@ Four things make it more than plain fine-tuning. Pictures grow over the first ru
 without labels (`--photographs`) are mixed into every batch with a larger ImageNet network's opinion of them as target:
 they keep what the pretrained weights know of sharp pictures and teach the output for none of the ten. The weights that
 are kept are a moving average over some hundred steps. And once two networks have been retrained (`EARLIER_RUNS`), three
-more runs each go on with the latest, taught by all before them; a share of what they started from stays in what they
-end with.
+more runs each go on with the latest, taught by all before them; a share of the weights before stays in what they end
+with.
 """
 
 import json
@@ -57,7 +57,7 @@ _FROM_IMAGENET: Final[dict[str, Any]] = {
     "mixed": 0.2,
     "unmixed_epochs": 4,
     "lr": 5e-4,
-    "of_start": 0.0,
+    "of_earlier": 0.0,
     "install": "never",
 }
 _TAUGHT: Final[dict[str, Any]] = {
@@ -65,6 +65,7 @@ _TAUGHT: Final[dict[str, Any]] = {
     "teachers": (EARLIER,),
     "variant": 2,
     "unmixed_epochs": 3,
+    "of_earlier": 0.25,
     "install": "never",
 }
 EARLIER_RUNS: Final[dict[str, dict[str, Any]]] = {
@@ -121,15 +122,16 @@ class FinetuneSettings(Settings):
     photographs_of_ten: float = knob(0.33, "share of the photographs that show one of the ten, by drawing them oftener")
     served_side: int = knob(160, "side of the pictures, in pixels, when the network serves", decides=False)
     detail: int = knob(
-        160, "side, in pixels, that larger pictures are shrunk to when the network serves", decides=False
+        128, "side, in pixels, that larger pictures are shrunk to when the network serves", decides=False
     )
     lr: float = knob(2e-4, "AdamW's largest learning rate; rises over the first twentieth, falls to 0 as a cosine")
     weight_decay: float = knob(0.02, "AdamW's, of filters and the last layer's weights")
     label_smoothing: float = knob(0.0, "share of CIFAR-10's targets that is spread over the ten classes")
     mixed: float = knob(0.5, "both parameters of the beta distribution by which pictures are mixed; 0: none")
     unmixed_epochs: int = knob(2, "last epochs in which no picture is mixed with another")
-    of_start: float = knob(
-        0.25, "share of the weights that the run started from, if not ImageNet's, in those that are kept at its end"
+    of_earlier: float = knob(
+        0.4,
+        "share of the weights kept at the end that is the mean of those of this network that it starts and learns from",
     )
     average: float = knob(0.998, "share of the kept weights that each step leaves as they were")
     hard_epochs: tuple[int, ...] = epochs_knob(2, 3)
@@ -158,7 +160,7 @@ class FinetuneSettings(Settings):
         if missing := sorted(str(path) for path in named if not path.is_file()):
             raise ValueError(f"there is no file {' and no file '.join(missing)} to start from or to learn from")
         check(self.hard_epochs)
-        most = {"unmixed_epochs": self.epochs, "still_epochs": self.epochs, "taught": 1, "of_start": 1}
+        most = {"unmixed_epochs": self.epochs, "still_epochs": self.epochs, "taught": 1, "of_earlier": 1}
         for name in (*most, "mixed", "still_blocks"):
             if not 0 <= getattr(self, name) <= most.get(name, inf):
                 bound = f"to {most[name]}" if name in most else "or more"
@@ -213,9 +215,7 @@ class FinetuneTraining(Training):
     def __init__(self, settings: FinetuneSettings, data: Cifar10, console: Console) -> None:
         torch.manual_seed(settings.seed)
         super().__init__(settings, data, self._starting_network(settings))
-        self.started_from = {}
-        if settings.start != IMAGENET:
-            self.started_from = {name: value.clone() for name, value in self.network.state_dict().items()}
+        self.earlier = self._earlier_weights(settings)
         average = get_ema_multi_avg_fn(settings.average)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
         channels_last(self.average)
@@ -244,6 +244,19 @@ class FinetuneTraining(Training):
         if network.variant != settings.variant:
             raise DataError(f"{settings.start} has weights of variant {network.variant}, not of {settings.variant}")
         return network
+
+    def _earlier_weights(self, settings: FinetuneSettings) -> dict[str, Tensor]:
+        """Give the mean of the weights of this network among those that it starts and learns from, read once."""
+        if settings.start == IMAGENET:  # trained apart, weights have no mean that is worth anything
+            return {}
+        paths = sorted({settings.start, *settings.taught_by})
+        networks = [read_network(path, settings.served_side).to(self.device) for path in paths]
+        states = [network.state_dict() for network in networks if network.variant == self.network.variant]
+        return {
+            name: torch.stack([state[name] for state in states]).mean(0)
+            for name, value in states[0].items()
+            if value.is_floating_point()
+        }
 
     def decided_by(self) -> dict[str, Any]:
         """Name the photographs by what they are: they may lie anywhere."""
@@ -288,15 +301,14 @@ class FinetuneTraining(Training):
         return averaged
 
     def finish_epoch(self) -> dict[str, float]:
-        """Mix what the run started from into what it ends with: that keeps more of what was known of photographs.
+        """Mix what came before into what the run ends with: that keeps more of what was known of photographs.
 
         Wortsman et al. 2022 (arXiv:2109.01903).
         """
         if self._is_in_last(1):
             kept = self.kept().state_dict()
-            for name, value in self.started_from.items():
-                if value.is_floating_point():
-                    kept[name].lerp_(value, self.settings.of_start)
+            for name, value in self.earlier.items():
+                kept[name].lerp_(value, self.settings.of_earlier)
         return super().finish_epoch()
 
     def state(self) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 Four things make it more than plain fine-tuning. Pictures grow over the first runs, so most steps are cheap. Photographs
 without labels (`--photographs`) are mixed into every batch with a larger ImageNet network's opinion of them as target:
 they keep what the pretrained weights know of sharp pictures and teach the output for none of the ten. The weights that
-are kept are a moving average over some hundred steps. And once two networks have been retrained (`EARLIER_RUNS`), three
-more runs each go on with the latest, taught by all before them; a share of the weights before stays in what they end
+are kept are a moving average over some hundred steps. And once two networks have been retrained (`EARLIER_RUNS`), four
+more runs each go on with the latest, taught by it and those two; a share of the weights before stays in what they end
 with.
 """
 
@@ -58,6 +58,7 @@ _FROM_IMAGENET: Final[dict[str, Any]] = {
     "unmixed_epochs": 4,
     "lr": 5e-4,
     "of_earlier": 0.0,
+    "photograph_batch": 16,
     "install": "never",
 }
 _TAUGHT: Final[dict[str, Any]] = {
@@ -66,6 +67,7 @@ _TAUGHT: Final[dict[str, Any]] = {
     "variant": 2,
     "unmixed_epochs": 3,
     "of_earlier": 0.25,
+    "photograph_batch": 16,
     "install": "never",
 }
 EARLIER_RUNS: Final[dict[str, dict[str, Any]]] = {
@@ -89,6 +91,17 @@ EARLIER_RUNS: Final[dict[str, dict[str, Any]]] = {
         "still_epochs": 9,
         "lr": 3e-4,
     },
+    "taught-160-again": _TAUGHT
+    | {
+        "sides": (160,),
+        "side_epochs": (5,),
+        "epochs": 5,
+        "hard_epochs": (2, 3),
+        "still_epochs": 5,
+        "unmixed_epochs": 2,
+        "of_earlier": 0.4,
+        "lr": 2e-4,
+    },
 }
 """The runs that come first, by their folders' names, in their order."""
 
@@ -108,19 +121,19 @@ class FinetuneSettings(Settings):
     )
     teachers: tuple[Path, ...] = knob(
         (EARLIER,),
-        "files of weights whose mean answer is learned too; earlier: all earlier runs'; or none",
+        "files of weights whose mean answer is learned too; earlier: those trained apart and the latest; or none",
         decides=False,
     )
     taught: float = knob(0.75, "share of CIFAR-10's targets that is the teachers' answer, if there are any")
     taught_side: int = knob(128, "largest side, in pixels, at which the teachers see a view")
     variant: int = knob(2, "EfficientNet-Lite's variant, 0 or 2")
-    sides: tuple[int, ...] = knob((160,), "sides of the pictures, in pixels, each for a part of the epochs")
+    sides: tuple[int, ...] = knob((192,), "sides of the pictures, in pixels, each for a part of the epochs")
     epochs: int = knob(5, "passes over the 45,000 training pictures")
     side_epochs: tuple[int, ...] = knob((5,), "how many epochs each side has")
     batch_size: int = knob(64, "CIFAR-10 pictures a step")
-    photograph_batch: int = knob(16, "photographs a step")
+    photograph_batch: int = knob(24, "photographs a step")
     photographs_of_ten: float = knob(0.33, "share of the photographs that show one of the ten, by drawing them oftener")
-    served_side: int = knob(160, "side of the pictures, in pixels, when the network serves", decides=False)
+    served_side: int = knob(192, "side of the pictures, in pixels, when the network serves", decides=False)
     detail: int = knob(
         128, "side, in pixels, that larger pictures are shrunk to when the network serves", decides=False
     )
@@ -179,15 +192,19 @@ class FinetuneSettings(Settings):
         ]
 
     def after(self, weights: Sequence[Path]) -> "FinetuneSettings":
-        """Go on with the last of these files of weights and learn from them all, as far as earlier runs' are asked for.
+        """Go on with the last of the earlier runs' weights and learn from it and from those that were trained apart.
+
+        That is as far as earlier runs' are asked for. Weights between are left out: they err as the last does.
 
         Raises:
             ValueError: there is no such file.
         """
+        knobs = EARLIER_RUNS.values()
+        apart = [path for path, each in zip(weights, knobs, strict=False) if each["start"] == IMAGENET]
         return replace(
             self,
             start=weights[-1] if self.start == EARLIER else self.start,
-            teachers=tuple(weights) if self.teachers == (EARLIER,) else self.teachers,
+            teachers=tuple(dict.fromkeys([*apart, weights[-1]])) if self.teachers == (EARLIER,) else self.teachers,
         )
 
     @property

@@ -239,10 +239,27 @@ def test_photographs_are_shown_down_to_their_own_sharpness(served, tiny, console
 def test_what_comes_first_must_be_there(served):
     assert not served.earlier()
     wanting = replace(served, start=EARLIER)
-    assert [each.run.name for each in wanting.earlier()] == ["lite0", "lite2", "taught-128", "taught-160"]
-    assert len({each.seed for each in (wanting, *wanting.earlier())}) == 5
+    assert [each.run.name for each in wanting.earlier()] == [
+        "lite0",
+        "lite2",
+        "taught-128",
+        "taught-160",
+        "taught-160-again",
+    ]
+    assert len({each.seed for each in (wanting, *wanting.earlier())}) == 6
     with pytest.raises(ValueError, match="there is no file"):
         wanting.after([each.run / "weights.safetensors" for each in wanting.earlier()])
+
+
+def test_a_run_learns_from_those_trained_apart_and_from_the_latest(served, tmp_path):
+    wanting = replace(served, start=EARLIER, teachers=(EARLIER,))
+    weights = [tmp_path / f"{each.run.name}.safetensors" for each in wanting.earlier()]
+    for path in weights:
+        path.touch()
+    for done in (2, 3, 4, 5):
+        after = wanting.after(weights[:done])
+        assert after.start == weights[done - 1]
+        assert after.teachers == tuple(dict.fromkeys([*weights[:2], weights[done - 1]]))
 
 
 @pytest.mark.parametrize("recipe", ["compact", "served"])

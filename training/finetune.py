@@ -143,7 +143,7 @@ class FinetuneSettings(Settings):
     mixed: float = knob(0.5, "both parameters of the beta distribution by which pictures are mixed; 0: none")
     unmixed_epochs: int = knob(2, "last epochs in which no picture is mixed with another")
     of_earlier: float = knob(
-        0.4,
+        0.25,
         "share of the weights kept at the end that is the mean of those of this network that it starts and learns from",
     )
     average: float = knob(0.998, "share of the kept weights that each step leaves as they were")

@@ -262,6 +262,14 @@ def test_a_run_learns_from_those_trained_apart_and_from_the_latest(served, tmp_p
         assert after.teachers == tuple(dict.fromkeys([*weights[:2], weights[done - 1]]))
 
 
+def test_the_recipe_has_the_settings_of_the_served_weights():
+    """The seed may be another; start, teachers and photographs are named by what they hold."""
+    served = Manifest.read().document["training"]["settings"]
+    recipe = FinetuneSettings(start=IMAGENET, teachers=NO_TEACHERS).as_json()
+    chosen = served.keys() - {"seed", "start", "teachers", "photographs"}
+    assert {name: recipe[name] for name in chosen} == {name: served[name] for name in chosen}
+
+
 @pytest.mark.parametrize("recipe", ["compact", "served"])
 def test_hard_pictures_have_two_turns_in_the_hard_epochs(recipe, request, tiny, console):
     def finish_epoch():

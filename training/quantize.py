@@ -37,7 +37,11 @@ from training.run import write_json
 WORST_LOSS: Final = 0.001
 """Share of the validation pictures by which 8 bits may answer worse."""
 FLOAT_CONVOLUTIONS: Final = 3
-"""So many of the first stay in float32: they have few channels, so rounding costs most there and float32 least."""
+"""So many of the first stay in float32: they have few channels, so rounding costs most there and float32 least.
+
+The last layer stays in float32 too. Rounding it costs next to no time less, and without that the answers to photographs
+differ half as much from the network's own (Kullback-Leibler divergence, of those that show one of the ten).
+"""
 OPSET: Final = 18
 SEED: Final = 1
 
@@ -89,13 +93,15 @@ def quantize(model: onnx.ModelProto, pictures: list[Pixels]) -> onnx.ModelProto:
     import nncf  # noqa: PLC0415
     from nncf.quantization import advanced_parameters as advanced  # noqa: PLC0415
 
-    first = [node.name for node in model.graph.node if node.op_type == "Conv"][:FLOAT_CONVOLUTIONS]
+    convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
+    last = [node.name for node in model.graph.node if node.op_type in {"Gemm", "MatMul"}][-1:]
     quantized: onnx.ModelProto = nncf.quantize(
         model,
         nncf.Dataset([{"pixels": each[None]} for each in pictures]),
         subset_size=len(pictures),
         preset=nncf.QuantizationPreset.MIXED,
-        ignored_scope=nncf.IgnoredScope(names=first),
+        fast_bias_correction=False,  # each layer's after those before it: closer on validation data
+        ignored_scope=nncf.IgnoredScope(names=[*convolutions[:FLOAT_CONVOLUTIONS], *last]),
         # One range for all channels of an activation: ONNX Runtime computes no others.
         advanced_parameters=advanced.AdvancedQuantizationParameters(
             activations_quantization_params=advanced.QuantizationParameters(per_channel=False)

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -78,6 +79,12 @@ def test_the_quantised_network_is_installed_packed_and_served(served, npz, photo
     assert "of the answers the same" in capsys.readouterr().out
     assert not {"robustness", "other_pictures"} & set(manifest.document)  # those were another network's
     assert manifest.document["scope"]["fitted_under"]["engine"] == "an engine"
+
+    graph = onnx.load(served / "int8.onnx").graph
+    kinds = {output: node.op_type for node in graph.node for output in node.output}
+    [last] = [node for node in graph.node if node.op_type in {"Gemm", "MatMul"}]
+    assert "DequantizeLinear" not in {kinds.get(name) for name in last.input}  # it stays in float32
+    assert "DequantizeLinear" in kinds.values()
 
     engine, reason = open_engine(served / "weights.safetensors", manifest, 1)
     assert (type(engine), engine.side, reason) == (Int8Engine, 32, "")

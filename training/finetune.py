@@ -3,9 +3,10 @@
 Four things make it more than plain fine-tuning. Pictures grow over the first runs, so most steps are cheap. Photographs
 without labels (`--photographs`) are mixed into every batch with a larger ImageNet network's opinion of them as target:
 they keep what the pretrained weights know of sharp pictures and teach the output for none of the ten. The weights that
-are kept are a moving average over some hundred steps. And once two networks have been retrained (`EARLIER_RUNS`), four
+are kept are a moving average over some hundred steps. And once two networks have been retrained (`EARLIER_RUNS`), five
 more runs each go on with the latest, taught by it and those two; a share of the weights before stays in what they end
-with.
+with. By the last of them the three know photographs better than the opinion they learned from, and are asked of those,
+too.
 """
 
 import json
@@ -66,6 +67,7 @@ _TAUGHT: Final[dict[str, Any]] = {
     "teachers": (EARLIER,),
     "variant": 2,
     "unmixed_epochs": 3,
+    "taught_photographs": 0.0,
     "of_earlier": 0.25,
     "photograph_batch": 16,
     "install": "never",
@@ -102,6 +104,17 @@ EARLIER_RUNS: Final[dict[str, dict[str, Any]]] = {
         "of_earlier": 0.4,
         "lr": 2e-4,
     },
+    "taught-192": _TAUGHT
+    | {
+        "sides": (192,),
+        "side_epochs": (5,),
+        "epochs": 5,
+        "hard_epochs": (2, 3),
+        "still_epochs": 5,
+        "unmixed_epochs": 2,
+        "photograph_batch": 24,
+        "lr": 2e-4,
+    },
 }
 """The runs that come first, by their folders' names, in their order."""
 
@@ -125,11 +138,12 @@ class FinetuneSettings(Settings):
         decides=False,
     )
     taught: float = knob(0.75, "share of CIFAR-10's targets that is the teachers' answer, if there are any")
+    taught_photographs: float = knob(0.75, "share of the photographs' targets that is the teachers' answer")
     taught_side: int = knob(128, "largest side, in pixels, at which the teachers see a view")
     variant: int = knob(2, "EfficientNet-Lite's variant, 0 or 2")
     sides: tuple[int, ...] = knob((192,), "sides of the pictures, in pixels, each for a part of the epochs")
-    epochs: int = knob(5, "passes over the 45,000 training pictures")
-    side_epochs: tuple[int, ...] = knob((5,), "how many epochs each side has")
+    epochs: int = knob(4, "passes over the 45,000 training pictures")
+    side_epochs: tuple[int, ...] = knob((4,), "how many epochs each side has")
     batch_size: int = knob(64, "CIFAR-10 pictures a step")
     photograph_batch: int = knob(24, "photographs a step")
     photographs_of_ten: float = knob(0.33, "share of the photographs that show one of the ten, by drawing them oftener")
@@ -137,18 +151,21 @@ class FinetuneSettings(Settings):
     detail: int = knob(
         128, "side, in pixels, that larger pictures are shrunk to when the network serves", decides=False
     )
-    lr: float = knob(2e-4, "AdamW's largest learning rate; rises over the first twentieth, falls to 0 as a cosine")
+    lr: float = knob(3e-4, "AdamW's largest learning rate; rises over the first twentieth, falls to 0 as a cosine")
     weight_decay: float = knob(0.02, "AdamW's, of filters and the last layer's weights")
     label_smoothing: float = knob(0.0, "share of CIFAR-10's targets that is spread over the ten classes")
     mixed: float = knob(0.5, "both parameters of the beta distribution by which pictures are mixed; 0: none")
     unmixed_epochs: int = knob(2, "last epochs in which no picture is mixed with another")
-    of_earlier: float = knob(
-        0.25,
-        "share of the weights kept at the end that is the mean of those of this network that it starts and learns from",
+    of_earlier: float = knob(0.6, "share of the weights kept at the end that is the mean of earlier ones")
+    earlier_weights: tuple[Path, ...] = knob(
+        (EARLIER,),
+        "files of these earlier weights; earlier: where earlier runs are trained first, those trained apart and the "
+        "latest two, else what this one starts and learns from; those of another network are left out",
+        decides=False,
     )
     average: float = knob(0.998, "share of the kept weights that each step leaves as they were")
-    hard_epochs: tuple[int, ...] = epochs_knob(2, 3)
-    still_epochs: int = knob(5, "last epochs in which the first blocks learn no more")
+    hard_epochs: tuple[int, ...] = epochs_knob(2, 2)
+    still_epochs: int = knob(4, "last epochs in which the first blocks learn no more")
     still_blocks: int = knob(4, "how many these are, with the convolution before them; 4 take a third of the time")
 
     def __post_init__(self) -> None:
@@ -170,10 +187,17 @@ class FinetuneSettings(Settings):
         named = {self.start} - {EARLIER, IMAGENET}
         if self.teachers not in ((EARLIER,), NO_TEACHERS):
             named.update(self.teachers)
+        named |= {*self.earlier_weights} - {EARLIER}
         if missing := sorted(str(path) for path in named if not path.is_file()):
             raise ValueError(f"there is no file {' and no file '.join(missing)} to start from or to learn from")
         check(self.hard_epochs)
-        most = {"unmixed_epochs": self.epochs, "still_epochs": self.epochs, "taught": 1, "of_earlier": 1}
+        most = {
+            "unmixed_epochs": self.epochs,
+            "still_epochs": self.epochs,
+            "taught": 1,
+            "taught_photographs": 1,
+            "of_earlier": 1,
+        }
         for name in (*most, "mixed", "still_blocks"):
             if not 0 <= getattr(self, name) <= most.get(name, inf):
                 bound = f"to {most[name]}" if name in most else "or more"
@@ -194,7 +218,8 @@ class FinetuneSettings(Settings):
     def after(self, weights: Sequence[Path]) -> "FinetuneSettings":
         """Go on with the last of the earlier runs' weights and learn from it and from those that were trained apart.
 
-        That is as far as earlier runs' are asked for. Weights between are left out: they err as the last does.
+        That is as far as earlier runs' are asked for. Weights between teach nothing: they err as the last does. Those
+        before the last have a part in what is kept.
 
         Raises:
             ValueError: there is no such file.
@@ -205,6 +230,11 @@ class FinetuneSettings(Settings):
             self,
             start=weights[-1] if self.start == EARLIER else self.start,
             teachers=tuple(dict.fromkeys([*apart, weights[-1]])) if self.teachers == (EARLIER,) else self.teachers,
+            earlier_weights=(
+                tuple(dict.fromkeys([*apart, *weights[-2:]]))
+                if weights and self.earlier_weights == (EARLIER,)
+                else self.earlier_weights
+            ),
         )
 
     @property
@@ -212,11 +242,24 @@ class FinetuneSettings(Settings):
         """The teachers' files."""
         return () if self.teachers == NO_TEACHERS else self.teachers
 
+    @property
+    def mixed_in(self) -> tuple[Path, ...]:
+        """The files of earlier weights that have a part in what is kept; trained apart, weights have no such mean."""
+        if self.start == IMAGENET:
+            return ()
+        if self.earlier_weights != (EARLIER,):
+            return self.earlier_weights
+        return tuple(dict.fromkeys([self.start, *self.taught_by]))
+
     @cached_property
     def _read(self) -> dict[str, Any]:
         """What the files held when they were first asked for: they may be others by the time the run ends."""
         start = sha256_of(self.start) if self.start != IMAGENET else str(IMAGENET)
-        return {"start": start, "teachers": [sha256_of(path) for path in self.taught_by]}
+        return {
+            "start": start,
+            "teachers": [sha256_of(path) for path in self.taught_by],
+            "earlier_weights": [sha256_of(path) for path in self.mixed_in],
+        }
 
     def as_json(self) -> dict[str, Any]:
         return super().as_json() | self._read
@@ -263,12 +306,11 @@ class FinetuneTraining(Training):
         return network
 
     def _earlier_weights(self, settings: FinetuneSettings) -> dict[str, Tensor]:
-        """Give the mean of the weights of this network among those that it starts and learns from, read once."""
-        if settings.start == IMAGENET:  # trained apart, weights have no mean that is worth anything
-            return {}
-        paths = sorted({settings.start, *settings.taught_by})
-        networks = [read_network(path, settings.served_side).to(self.device) for path in paths]
+        """Give the mean of the earlier weights that are this network's, read once; nothing where there are none."""
+        networks = [read_network(path, settings.served_side).to(self.device) for path in settings.mixed_in]
         states = [network.state_dict() for network in networks if network.variant == self.network.variant]
+        if not states:
+            return {}
         return {
             name: torch.stack([state[name] for state in states]).mean(0)
             for name, value in states[0].items()
@@ -281,22 +323,21 @@ class FinetuneTraining(Training):
         return super().decided_by() | {"photographs": shown}
 
     def notes(self) -> dict[str, Any]:
-        """Give how the weights it started from and its teachers were trained, if manifests lie beside them.
+        """List the runs behind this one, each once, by the manifests beside the weights that it was given.
 
-        The time is then that of all these runs, each counted once.
+        A run's `sha256` is that of its weights, by which others' settings name it, and `seconds` is its own time. This
+        one's is then the time of all together.
         """
         settings, hashes = self.settings, self.settings.as_json()
-        known = {}
-        for path, sha256 in zip(settings.taught_by, hashes["teachers"], strict=True):
-            if training := _training_of(path, sha256):
-                known[sha256] = training
-        notes: dict[str, Any] = {"taught_by": list(known.values())} if known else {}
-        if training := _training_of(settings.start, hashes["start"]):
-            notes["started_from"] = known[hashes["start"]] = training
-        if known:
-            behind = {run: seconds for each in known.values() for run, seconds in _seconds_by_run(each).items()}
-            notes["seconds"] = round(self.progressed.seconds + sum(behind.values()))
-        return notes
+        paths = [settings.start, *settings.taught_by, *settings.mixed_in]
+        given = [hashes["start"], *hashes["teachers"], *hashes["earlier_weights"]]
+        before = {
+            run["sha256"]: run for path, sha256 in zip(paths, given, strict=True) for run in _runs_behind(path, sha256)
+        }
+        if not before:
+            return {}
+        seconds = self.progressed.seconds + sum(run["seconds"] for run in before.values())
+        return {"before": list(before.values()), "seconds": round(seconds)}
 
     def side(self, epoch: int) -> int:
         for side, epochs in zip(self.settings.sides, self.settings.side_epochs, strict=True):
@@ -393,8 +434,12 @@ class FinetuneTraining(Training):
             # At any sharpness between CIFAR-10's and their own.
             detail = int(torch.randint(32, photographs.SIDE + 1, (), generator=generator))
             shown = F.interpolate(shown.float(), (detail, detail), mode="bilinear", antialias=True)
-            pixels = torch.cat([pixels, self._photograph_views(side)(shown, side, generator)])
-            targets = torch.cat([targets, self.photographs.targets[chosen]])
+            shown = self._photograph_views(side)(shown, side, generator)
+            answers = self.photographs.targets[chosen]
+            if self.teachers and settings.taught_photographs:
+                answers = answers.lerp(self.teachers(shown).cpu(), settings.taught_photographs)
+            pixels = torch.cat([pixels, shown])
+            targets = torch.cat([targets, answers])
 
         for group in self.optimizers[0].param_groups:
             group["lr"] = self._learning_rate()
@@ -413,17 +458,18 @@ class FinetuneTraining(Training):
         return losses.sum().item(), int((logits.argmax(1) == labels).sum())
 
 
-def _training_of(weights: Path, sha256: str) -> dict[str, Any] | None:
-    """Give how weights of a SHA-256 were trained, by the manifest beside them; None where none is theirs."""
+def _runs_behind(weights: Path, sha256: str) -> list[dict[str, Any]]:
+    """Give the runs that weights of a SHA-256 came of, their own last, by the manifest beside them; none if not theirs.
+
+    A manifest's `seconds` are those of all its runs together.
+    """
     try:
         manifest = json.loads(weights.with_name(MANIFEST_PATH.name).read_text())
     except (OSError, ValueError):
-        return None
-    return manifest["training"] if manifest.get("sha256") == sha256 else None
-
-
-def _seconds_by_run(training: dict[str, Any]) -> dict[str, float]:
-    """Give how long a run took and each that it went on with or learned from, by what its manifest says of it."""
-    before = [*training.get("taught_by", ()), *([training["started_from"]] if "started_from" in training else ())]
-    behind = {run: seconds for each in before for run, seconds in _seconds_by_run(each).items()}
-    return behind | {json.dumps(training, sort_keys=True): training["seconds"] - sum(behind.values())}
+        return []
+    if manifest.get("sha256") != sha256:
+        return []
+    own = dict(manifest["training"])
+    before = own.pop("before", [])
+    own["seconds"] -= sum(run["seconds"] for run in before)
+    return [*before, {"sha256": sha256} | own]

@@ -10,6 +10,7 @@ import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
+from torch.nn import functional
 
 from handler.engine import Float32Engine
 from model.classifier import Classifier
@@ -129,14 +130,15 @@ def test_a_run_can_start_from_the_weights_of_another(served, tiny, console, tmp_
     assert further.settings.as_json()["teachers"] == []
     assert further.notes() == {}
     (first.parent / "manifest.json").write_text(json.dumps({"sha256": sha256_of(first), "training": {"seconds": 60}}))
-    assert further.notes() == {"started_from": {"seconds": 60}, "seconds": 60}
+    behind = [{"sha256": sha256_of(first), "seconds": 60}]
+    assert further.notes() == {"before": behind, "seconds": 60}
     (first.parent / "manifest.json").write_text(json.dumps({"sha256": "of others", "training": {"seconds": 60}}))
     assert further.notes() == {}
     assert run.train(further, console)
 
     (first.parent / "manifest.json").write_text(json.dumps({"sha256": sha256_of(first), "training": {"seconds": 60}}))
     first.write_bytes((tmp_path / "further" / "epochs" / "001.safetensors").read_bytes())
-    assert further.notes()["started_from"] == {"seconds": 60}  # by what it read, whatever lies there now
+    assert further.notes()["before"] == behind  # by what it read, whatever lies there now
     with pytest.raises(run.ResumeError, match="start"):  # not the file that the run started from
         start(replace(further.settings), tiny, console).resume()
 
@@ -170,33 +172,69 @@ def test_teachers_are_learned_from(served, tiny, console, tmp_path):
     settings = replace(served, teachers=(path,), taught=1.0, photographs=NO_PHOTOGRAPHS, lr=2e-3, mixed=0.0)
     training = start(settings, tiny, console)
     assert training.settings.as_json()["teachers"] == [sha256_of(path)]
-    assert training.notes() == {"taught_by": [{"seconds": 9}], "seconds": 9}
+    behind = {"before": [{"sha256": sha256_of(path), "seconds": 9}], "seconds": 9}
+    assert training.notes() == behind
     both = start(replace(settings, start=path), tiny, console)
-    assert both.notes() == {"started_from": {"seconds": 9}, "taught_by": [{"seconds": 9}], "seconds": 9}
+    assert both.notes() == behind  # once
     assert run.train(training, console)
     images, _ = run.tensors(tiny.validation)
     answers = run.outputs_of(training.kept(), images, 64).argmax(1)
     assert (answers == 3).float().mean() > 0.9
 
 
+@pytest.mark.parametrize("share", [0.0, 0.75])
+def test_teachers_are_asked_of_photographs_for_their_share(served, tiny, console, tmp_path, monkeypatch, share):
+    """The rest stays the opinion of the network trained on ImageNet."""
+    torch.manual_seed(1)
+    path = tmp_path / "teacher.safetensors"
+    run.save_weights(EfficientNetLite(0, 32), path)
+    training = start(replace(served, teachers=(path,), taught_photographs=share), tiny, console)
+    targets, answers = [], []
+    teachers, cross_entropy = training.teachers, functional.cross_entropy
+
+    def answer(pixels):
+        answers.append(teachers(pixels))
+        return answers[-1]
+
+    def note_targets(outputs, wanted, **options):
+        targets.append(wanted)
+        return cross_entropy(outputs, wanted, **options)
+
+    monkeypatch.setattr(training, "teachers", answer)
+    monkeypatch.setattr(functional, "cross_entropy", note_targets)
+    training.learn(torch.arange(20))
+    of_photographs = targets[0][20:]
+    assert of_photographs.shape == (4, 11)
+    assert [len(each) for each in answers] == ([20, 4] if share else [20])  # what has no share takes no time
+    rest = (of_photographs - share * answers[1]) / (1 - share) if share else of_photographs
+    for row in rest:
+        assert torch.isclose(row, training.photographs.targets, atol=1e-5).all(1).any()
+
+
 def test_a_share_of_the_earlier_weights_stays_in_the_end(served, tiny, console, tmp_path):
-    """Of the start and of teachers that are the same network; another network's cannot be mixed."""
+    """Of the start and of teachers that are the same network, if no others are named; another's cannot be mixed."""
     for seed, (name, variant) in enumerate({"start": 0, "taught": 0, "other": 2}.items()):
         torch.manual_seed(seed)
         run.save_weights(EfficientNetLite(variant, 32), tmp_path / name)
     before = [load_file(tmp_path / name) for name in ("start", "taught")]
     knobs = {"start": tmp_path / "start", "teachers": (tmp_path / "other", tmp_path / "taught")}
-    shares = {"none": 0.0, "some": 0.25}
-    runs = [replace(served, run=tmp_path / f"{name}-run", of_earlier=share, **knobs) for name, share in shares.items()]
+    shares: dict[str, dict[str, Any]] = {
+        "none": {"of_earlier": 0.0},
+        "some": {"of_earlier": 0.25},
+        "named": {"of_earlier": 0.25, "earlier_weights": (tmp_path / "other", tmp_path / "taught")},
+    }
+    runs = [replace(served, run=tmp_path / f"{name}-run", **knobs, **share) for name, share in shares.items()]
     for settings in runs:
         assert run.train(start(settings, tiny, console), console)
     for epoch in (1, 2):
-        without, mixed = (weights(settings.run, epoch) for settings in runs)
+        without, mixed, named = (weights(settings.run, epoch) for settings in runs)
         for name, value in without.items():
-            expected = value
+            expected = [value, value]
             if epoch == 2 and value.is_floating_point():
-                expected = value.lerp((before[0][name] + before[1][name]) / 2, 0.25)
-            assert torch.allclose(mixed[name], expected, atol=1e-6), name
+                earlier = ((before[0][name] + before[1][name]) / 2, before[1][name])
+                expected = [value.lerp(each, 0.25) for each in earlier]
+            assert torch.allclose(mixed[name], expected[0], atol=1e-6), name
+            assert torch.allclose(named[name], expected[1], atol=1e-6), name
 
 
 def test_the_runs_that_it_goes_on_with_come_first(monkeypatch, npz, tmp_path, console, stop_after_steps, capsys):
@@ -220,8 +258,10 @@ def test_the_runs_that_it_goes_on_with_come_first(monkeypatch, npz, tmp_path, co
     for document, before in ((third, hashes[:2]), (last, hashes)):
         settings = document["training"]["settings"]
         assert settings["start"] == before[-1]
-        assert settings["teachers"] == before
-    assert [each["settings"]["variant"] for each in last["training"]["taught_by"]] == [2, 0, 0]
+        assert settings["teachers"] == settings["earlier_weights"] == before
+        assert {each["sha256"] for each in document["training"]["before"]} == set(before)
+    behind = {each["sha256"]: each for each in last["training"]["before"]}
+    assert [behind[sha256]["settings"]["variant"] for sha256 in hashes] == [2, 0, 0]
     own = torch.load(tmp_path / "state.pt", weights_only=True)["progressed"]["seconds"]
     assert last["training"]["seconds"] == pytest.approx(third["training"]["seconds"] + own, abs=1)  # none twice
     done = {name: (tmp_path / name / "manifest.json").stat().st_mtime_ns for name in earlier}
@@ -245,8 +285,9 @@ def test_what_comes_first_must_be_there(served):
         "taught-128",
         "taught-160",
         "taught-160-again",
+        "taught-192",
     ]
-    assert len({each.seed for each in (wanting, *wanting.earlier())}) == 6
+    assert len({each.seed for each in (wanting, *wanting.earlier())}) == 7
     with pytest.raises(ValueError, match="there is no file"):
         wanting.after([each.run / "weights.safetensors" for each in wanting.earlier()])
 
@@ -256,17 +297,18 @@ def test_a_run_learns_from_those_trained_apart_and_from_the_latest(served, tmp_p
     weights = [tmp_path / f"{each.run.name}.safetensors" for each in wanting.earlier()]
     for path in weights:
         path.touch()
-    for done in (2, 3, 4, 5):
+    for done in range(2, len(weights) + 1):
         after = wanting.after(weights[:done])
         assert after.start == weights[done - 1]
         assert after.teachers == tuple(dict.fromkeys([*weights[:2], weights[done - 1]]))
+        assert after.mixed_in == tuple(dict.fromkeys([*weights[:2], *weights[:done][-2:]]))
 
 
 def test_the_recipe_has_the_settings_of_the_served_weights():
-    """The seed may be another; start, teachers and photographs are named by what they hold."""
+    """The seed may be another; photographs and files of weights are named by what they hold."""
     served = Manifest.read().document["training"]["settings"]
     recipe = FinetuneSettings(start=IMAGENET, teachers=NO_TEACHERS).as_json()
-    chosen = served.keys() - {"seed", "start", "teachers", "photographs"}
+    chosen = served.keys() - {"seed", "start", "teachers", "earlier_weights", "photographs"}
     assert {name: recipe[name] for name in chosen} == {name: served[name] for name in chosen}
 
 
@@ -418,6 +460,7 @@ def test_the_kept_weights_are_an_average(served, tiny, console):
         ["served", "--served-side", "100"],
         ["served", "--mixed", "-1"],
         ["served", "--taught", "1.1"],
+        ["served", "--taught-photographs", "1.1"],
         ["served", "--of-earlier", "-0.1"],
         ["served", "--teachers", "earlier", "none"],
         ["served", "--teachers", "imagenet"],

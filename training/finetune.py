@@ -69,6 +69,7 @@ _TAUGHT: Final[dict[str, Any]] = {
     "unmixed_epochs": 3,
     "taught_photographs": 0.0,
     "of_earlier": 0.25,
+    "earlier_weights": (EARLIER,),
     "photograph_batch": 16,
     "install": "never",
 }
@@ -224,17 +225,19 @@ class FinetuneSettings(Settings):
         Raises:
             ValueError: there is no such file.
         """
+        if not weights:
+            return self
         knobs = EARLIER_RUNS.values()
         apart = [path for path, each in zip(weights, knobs, strict=False) if each["start"] == IMAGENET]
+
+        def with_latest(count: int) -> tuple[Path, ...]:
+            return tuple(dict.fromkeys([*apart, *weights[-count:]]))
+
         return replace(
             self,
             start=weights[-1] if self.start == EARLIER else self.start,
-            teachers=tuple(dict.fromkeys([*apart, weights[-1]])) if self.teachers == (EARLIER,) else self.teachers,
-            earlier_weights=(
-                tuple(dict.fromkeys([*apart, *weights[-2:]]))
-                if weights and self.earlier_weights == (EARLIER,)
-                else self.earlier_weights
-            ),
+            teachers=with_latest(1) if self.teachers == (EARLIER,) else self.teachers,
+            earlier_weights=with_latest(2) if self.earlier_weights == (EARLIER,) else self.earlier_weights,
         )
 
     @property

@@ -39,8 +39,8 @@ WORST_LOSS: Final = 0.001
 FLOAT_CONVOLUTIONS: Final = 3
 """So many of the first stay in float32: they have few channels, so rounding costs most there and float32 least.
 
-The last layer stays in float32 too. Rounding it costs next to no time less, and without that the answers to photographs
-differ half as much from the network's own (Kullback-Leibler divergence, of those that show one of the ten).
+The last layer stays in float32 too. Rounding it would save next to no time, and the answers to photographs of the ten
+would differ twice as much from the network's own (Kullback-Leibler divergence).
 """
 OPSET: Final = 18
 SEED: Final = 1

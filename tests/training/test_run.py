@@ -302,6 +302,11 @@ def test_a_run_learns_from_those_trained_apart_and_from_the_latest(served, tmp_p
         assert after.start == weights[done - 1]
         assert after.teachers == tuple(dict.fromkeys([*weights[:2], weights[done - 1]]))
         assert after.mixed_in == tuple(dict.fromkeys([*weights[:2], *weights[:done][-2:]]))
+    named = replace(wanting, earlier_weights=(weights[0],))  # of the last run; it changes none before
+    assert [each.as_json() for each in named.earlier()[:2]] == [each.as_json() for each in wanting.earlier()[:2]]
+    assert named.after(weights).mixed_in == (weights[0],)
+    for each in named.earlier()[2:]:
+        assert each.earlier_weights == (EARLIER,)
 
 
 def test_the_recipe_has_the_settings_of_the_served_weights():

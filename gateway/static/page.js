@@ -107,10 +107,11 @@ async function classify(event) {
   setBusy($("classify"), false);
 }
 
-input.addEventListener("change", () => {
+function take() {
   add(input.files);
   input.value = ""; // the same file may be chosen again
-});
+}
+input.addEventListener("change", take);
 $("photo").addEventListener("click", () => $("camera").click());
 $("camera").addEventListener("change", () => {
   add($("camera").files);
@@ -160,3 +161,4 @@ $("remove-all").addEventListener("click", () => {
 });
 $("forget").addEventListener("click", () => { forget(); input.focus(); });
 showHistory();
+take(); // what was chosen before this script had come

@@ -466,6 +466,19 @@ def test_without_javascript_the_form_gives_the_same_answer(open_page):
     screenshot(page, "without-javascript")
 
 
+def test_pictures_chosen_before_the_script_has_come_are_taken(page):
+    held = []
+    page.route("**/page.js*", lambda route: held.append(route))
+    with page.expect_request("**/page.js*"):
+        page.reload(wait_until="commit")
+    choose(page, file("early.jpg"))
+    expect(page.locator("#cards .picture")).to_have_count(0)
+    held[0].continue_()
+    expect(page.locator("#cards .filename")).to_have_text("early.jpg")
+    page.click("#classify")
+    expect(page.locator(".label")).to_have_text(pictures.PHOTO_LABEL)
+
+
 def test_the_language_switches_and_stays(page, service):
     page.get_by_role("link", name="Українська").click()
     expect(page.locator("h1")).to_have_text("Що на зображенні?")

@@ -19,7 +19,8 @@ class Explanation(BaseModel):
     label: str = Field(description="the class")
     method: str = Field(description="how it was found")
     strengths: list[list[float]] = Field(
-        description="rows of numbers from 0 to 1 over the picture's middle square, upright, from the top left"
+        description="rows of numbers from 0 to 1 over the picture, upright, from the top left; if that is longer than "
+        "5:4, over its middle"
     )
 
 

@@ -1,9 +1,9 @@
 """From an image file's bytes to the network's input: the only place where this is done.
 
-Any picture becomes one RGB square. The middle square of the picture is taken, shrunk to `detail` pixels with
-antialiasing if it is larger, laid over white where it is transparent, turned upright by its EXIF orientation, and
-brought to `side` pixels. Of an animation the first frame is taken. A picture of `side` by `side` pixels without
-transparency passes unchanged, pixel for pixel, where `detail` is no less.
+Any picture becomes one RGB square. Its middle, at most `LONGEST` times as long as it is wide, is squeezed to a square
+of at most `detail` pixels with antialiasing, laid over white where it is transparent, turned upright by its EXIF
+orientation, and brought to `side` pixels. Of an animation the first frame is taken. A picture of `side` by `side`
+pixels without transparency passes unchanged, pixel for pixel, where `detail` is no less.
 """
 
 import io
@@ -25,6 +25,9 @@ MIN_SIDE: Final = 8
 
 MAX_PIXELS: Final = 50_000_000
 """Width times height; the 50-megapixel pictures of today's phones pass (8,160 x 6,120)."""
+
+LONGEST: Final = 1.25
+"""The longer side of what is seen of a picture, over the shorter one: only beyond that is anything cut off."""
 
 # First bytes, to tell a damaged picture from something that is no picture that we read, and to name the latter.
 _SIGNATURES: Final = (
@@ -219,7 +222,7 @@ def _damaged(name: str) -> DamagedImageError:
 
 
 def _square(image: Image.Image, detail: int) -> Image.Image:
-    """Give the middle square as an RGB picture of at most `detail` pixels a side, not yet turned upright."""
+    """Give the middle as a square RGB picture of at most `detail` pixels a side, not yet turned upright."""
     # A JPEG can be decoded at an eighth of its size; four times the target leaves antialiasing its work.
     image.draft(None, (4 * detail, 4 * detail))
     if isinstance(image, JpegImageFile):
@@ -230,11 +233,12 @@ def _square(image: Image.Image, detail: int) -> Image.Image:
     mode = "RGBA" if image.has_transparency_data else "RGB"
     if image.mode != mode:  # else it would be copied, which for 50 megapixels is 200 MB
         image = image.convert(mode)
-    middle = min(image.size)
-    left, top = (image.width - middle) / 2, (image.height - middle) / 2
-    size = (min(middle, detail), min(middle, detail))
+    shorter = min(image.size)
+    width, height = (min(length, LONGEST * shorter) for length in image.size)
+    left, top = (image.width - width) / 2, (image.height - height) / 2
+    size = (min(shorter, detail), min(shorter, detail))
     if image.size != size:
-        image = image.resize(size, _FILTER, (left, top, left + middle, top + middle), reducing_gap=4)
+        image = image.resize(size, _FILTER, (left, top, left + width, top + height), reducing_gap=4)
     if image.mode == "RGBA":
         white = Image.new("RGBA", size, "white")
         image = Image.alpha_composite(white, image).convert("RGB")

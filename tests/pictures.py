@@ -128,9 +128,9 @@ CLOSE: dict[str, Callable[[], bytes]] = {
 
 
 def wide() -> Image.Image:
-    """The photograph between two white bars, which are cut off."""
-    canvas = Image.new("RGB", (64, 32), "white")
-    canvas.paste(photo(), (16, 0))
+    """The photograph, drawn out to 5:4, between two white bars, which are cut off."""
+    canvas = Image.new("RGB", (80, 32), "white")
+    canvas.paste(photo().resize((40, 32)), (20, 0))
     return canvas
 
 

@@ -1,7 +1,8 @@
 // Draws an explanation over its picture: coloured where the picture spoke for the class.
 
 const COLOUR = [255, 64, 0];
-const SIDE = 240; // pixels of the canvas, which the browser stretches over the picture's middle square
+const SIDE = 240; // pixels of the canvas, which the browser stretches over what was seen of the picture
+const LONGEST = 1.25; // as in model/images.py: of a longer picture the network sees the middle only
 
 export function drawOverlay(canvas, picture, strengths) {
   const rows = strengths.length;
@@ -15,11 +16,10 @@ export function drawOverlay(canvas, picture, strengths) {
   const large = canvas.getContext("2d");
   large.imageSmoothingQuality = "high";
   large.drawImage(small, 0, 0, SIDE, SIDE);
-  // The network sees the middle square only.
   const { naturalWidth: width, naturalHeight: height } = picture;
-  const side = Math.min(width, height);
-  canvas.style.left = `${(50 * (width - side)) / width}%`;
-  canvas.style.top = `${(50 * (height - side)) / height}%`;
-  canvas.style.width = `${(100 * side) / width}%`;
-  canvas.style.height = `${(100 * side) / height}%`;
+  const [across, down] = [Math.min(1, (LONGEST * height) / width), Math.min(1, (LONGEST * width) / height)];
+  canvas.style.left = `${50 * (1 - across)}%`;
+  canvas.style.top = `${50 * (1 - down)}%`;
+  canvas.style.width = `${100 * across}%`;
+  canvas.style.height = `${100 * down}%`;
 }

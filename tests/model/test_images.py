@@ -76,6 +76,18 @@ def test_orientation_and_cropping_commute():
     assert np.abs(by_exif.astype(int) - by_hand.astype(int)).max() <= 1
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_picture_is_seen_whole_up_to_five_by_four_and_its_middle_beyond(turned):
+    def seen(*colours):
+        wide = np.repeat(np.array(colours, np.uint8), 16)[None].repeat(64, 0)
+        pixels = read(pictures.encode(Image.fromarray(wide.T if turned else wide), "PNG"))[0]
+        return (pixels.T if turned else pixels)[16].tolist()
+
+    whole = seen(250, 60, 120, 60, 10)  # 80 by 64 pixels
+    assert (whole[0], whole[-1]) == (250, 10)
+    assert seen(0, 250, 60, 120, 60, 10, 255)[1:-1] == whole[1:-1]  # at the ends shrinking mixes in what is beside them
+
+
 def test_a_small_picture_is_enlarged_as_training_enlarges_it(expected):
     pixels = read_pixels(pictures.LOSSLESS["png"](), side=128, detail=64)
     enlarged = resized(torch.from_numpy(expected.copy())[None], 128)[0].numpy()

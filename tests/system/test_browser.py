@@ -111,7 +111,7 @@ def test_pictures_keep_their_proportions_and_small_ones_are_enlarged(page):
         assert max(box["width"], box["height"]) >= 128
 
 
-def test_the_explanation_covers_the_middle_square_of_a_portrait(page):
+def test_the_explanation_covers_the_middle_of_a_portrait(page):
     classify(page, *files_of_sizes())
     for index in (0, 1):
         page.locator(".why").nth(index).click()
@@ -119,7 +119,7 @@ def test_the_explanation_covers_the_middle_square_of_a_portrait(page):
         expect(overlay).to_be_visible()
         box, whole = overlay.bounding_box(), picture.bounding_box()
         assert box["width"] == pytest.approx(whole["width"], abs=1)
-        assert box["height"] == pytest.approx(whole["width"], abs=1)
+        assert box["height"] == pytest.approx(1.25 * whole["width"], abs=1)
         assert box["x"] == pytest.approx(whole["x"], abs=1)
         assert box["y"] + box["height"] / 2 == pytest.approx(whole["y"] + whole["height"] / 2, abs=1)
     screenshot(page, "portraits")
@@ -344,10 +344,10 @@ def test_why_draws_the_explanation_over_the_picture(page):
         ".reduce((most, alpha) => Math.max(most, alpha), 0)"
     )
     assert painted > 200
-    # It covers the middle square, which is what the network saw.
+    # It covers the middle, which is what the network saw.
     box, picture = overlay.bounding_box(), page.locator("#cards .picture").bounding_box()
     assert box["height"] == pytest.approx(picture["height"], abs=1)
-    assert box["width"] == pytest.approx(picture["height"], abs=1)
+    assert box["width"] == pytest.approx(1.25 * picture["height"], abs=1)
     assert box["x"] + box["width"] / 2 == pytest.approx(picture["x"] + picture["width"] / 2, abs=1)
     page.locator("input[type=range]").fill("30")
     assert overlay.evaluate("canvas => canvas.style.opacity") == "0.3"

@@ -468,7 +468,11 @@ def test_without_javascript_the_form_gives_the_same_answer(open_page):
 
 def test_pictures_chosen_before_the_script_has_come_are_taken(page):
     held = []
-    page.route("**/page.js*", lambda route: held.append(route))
+
+    def hold(route):
+        held.append(route)
+
+    page.route("**/page.js*", hold)
     with page.expect_request("**/page.js*"):
         page.reload(wait_until="commit")
     choose(page, file("early.jpg"))

@@ -107,16 +107,12 @@ async function classify(event) {
   setBusy($("classify"), false);
 }
 
-function take() {
-  add(input.files);
-  input.value = ""; // the same file may be chosen again
+function take(chooser) {
+  add(chooser.files);
+  chooser.value = ""; // the same file may be chosen again
 }
-input.addEventListener("change", take);
+for (const chooser of [input, $("camera")]) chooser.addEventListener("change", () => take(chooser));
 $("photo").addEventListener("click", () => $("camera").click());
-$("camera").addEventListener("change", () => {
-  add($("camera").files);
-  $("camera").value = "";
-});
 form.addEventListener("submit", classify);
 
 for (const name of ["dragenter", "dragover"]) {
@@ -161,4 +157,4 @@ $("remove-all").addEventListener("click", () => {
 });
 $("forget").addEventListener("click", () => { forget(); input.focus(); });
 showHistory();
-take(); // what was chosen before this script had come
+take(input); // what was chosen before this script had come

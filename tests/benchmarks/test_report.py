@@ -84,3 +84,5 @@ def test_the_readme_states_the_committed_results():
         assert f"| {words} | {figure:,.0f} |" in readme
     alone = results["closed", "gateway", "1"]["p50"]
     assert f"| one request alone through the gateway, median | {alone:.1f} ms |" in readme
+    eight, one = (f"{results['many', count]['rate']:,.0f}" for count in ("8", "1"))
+    assert f"two connections had {eight} pictures a second answered, singly {one}." in " ".join(readme.split())

@@ -21,7 +21,8 @@ def markdown(results: dict[str, Any]) -> str:
         ("soak", _soak),
     ):
         if name in results:
-            parts += [*write(results[name]), f"On {results[name]['processor']}.", ""]
+            made_by = f"At commit {results[name]['made_by']['commit'][:12]} on {results[name]['processor']}."
+            parts += [*write(results[name]), made_by, ""]
     return "\n".join(parts)
 
 

@@ -62,8 +62,10 @@ def test_overload_is_answered_or_refused(service):
     row = trials.overload(service, times=5, seconds=BURST_SECONDS + 1)  # longer than it is taken for a burst
     assert set(row["outcomes"]) == {ANSWERED, REFUSED}
     assert row["gateway_memory_mb"] < 400
-    said = report.markdown({"overload": row | {"processor": "x"}})
+    made_by = {"made_by": {"commit": "0123456789abcdef"}, "processor": "a processor"}
+    said = report.markdown({"overload": row | made_by})
     assert f"{row['outcomes'][ANSWERED]:,} answered" in said
+    assert "At commit 0123456789ab on a processor." in said
 
 
 def test_use_does_not_grow_from_request_to_request(service):

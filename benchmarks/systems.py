@@ -61,14 +61,7 @@ class Processes:
 
     def cpu_seconds_by_part(self) -> dict[str, float]:
         """Add up what each part of them has computed."""
-        seconds = dict.fromkeys((*PARTS.values(), OTHERS), 0.0)
-        for process in self.all():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                words = " ".join(process.cmdline())
-                times = process.cpu_times()
-                part = next((part for word, part in PARTS.items() if word in words), OTHERS)
-                seconds[part] += times.user + times.system
-        return seconds
+        return self._by_part(lambda process: sum(process.cpu_times()[:2]))  # user and system
 
     def wait_until_idle(self) -> None:
         """Wait until they compute next to nothing.
@@ -86,11 +79,20 @@ class Processes:
 
     def memory(self) -> int:
         """Add up their bytes of memory, what several share counted once (proportional set size)."""
-        total = 0
+        return int(sum(self.memory_by_part().values()))
+
+    def memory_by_part(self) -> dict[str, float]:
+        """Add up the bytes of memory of each part of them."""
+        return self._by_part(lambda process: process.memory_full_info().pss)
+
+    def _by_part(self, measure: Callable[[psutil.Process], float]) -> dict[str, float]:
+        sums = dict.fromkeys((*PARTS.values(), OTHERS), 0.0)
         for process in self.all():
             with contextlib.suppress(psutil.NoSuchProcess):
-                total += process.memory_full_info().pss
-        return total
+                words = " ".join(process.cmdline())
+                part = next((part for word, part in PARTS.items() if word in words), OTHERS)
+                sums[part] += measure(process)
+        return sums
 
     def pin(self, cores: list[int]) -> None:
         """Let them run on these cores only."""

@@ -96,17 +96,20 @@ def _stop(part: dict[str, Any]) -> list[str]:
 
 
 def _soak(part: dict[str, Any]) -> list[str]:
-    names = ("requests", "memory_mb", "threads", "descriptors", "sockets", "files")
+    counts = ("threads", "descriptors", "sockets", "files")
+    parts = list(part["uses"][0]["memory_mb"])
+    names = ["requests", "memory", *(f"of it {each}" for each in parts), *counts]
     lines = [
         "## Very many requests",
         "",
         f"{part['requests']:,} requests over {part['connections']} connections, {part['errors']} errors. What all",
-        "processes of the service hold together (memory: proportional set size; files: in their temporary folder):",
+        "processes of the service hold together (memory: proportional set size, MB; files: in their temporary folder):",
         "",
-        "| requests | memory | threads | descriptors | sockets | files |",
-        "| --- | --- | --- | --- | --- | --- |",
+        f"| {' | '.join(names)} |",
+        "|" + " --- |" * len(names),
     ]
     for use in part["uses"]:
-        values = [use[name] for name in names]
-        lines.append(f"| {values[0]:,} | {values[1]:.0f} MB | {' | '.join(str(value) for value in values[2:])} |")
+        memory = [use["memory_mb"][each] for each in parts]
+        values = [f"{use['requests']:,}", *(f"{each:.0f}" for each in (sum(memory), *memory))]
+        lines.append(f"| {' | '.join(values + [str(use[each]) for each in counts])} |")
     return [*lines, ""]

@@ -266,7 +266,8 @@ class Use:
 
     requests: int
     seconds: float
-    memory_mb: float
+    memory_mb: dict[str, float]
+    """By the part of the service."""
     threads: int
     descriptors: int
     sockets: int
@@ -296,15 +297,15 @@ def soak(stage: Stage, requests: int, steps: int, say: Callable[[str], None]) ->
 
 
 def _use(stage: Stage, requests: int, seconds: float) -> Use:
-    memory, threads, descriptors, sockets = 0, 0, 0, 0
+    threads, descriptors, sockets = 0, 0, 0
     folders = set()
     for process in stage.processes.all():
         with contextlib.suppress(psutil.NoSuchProcess):
-            memory += process.memory_full_info().pss
             threads += process.num_threads()
             descriptors += process.num_fds()
             sockets += len(process.net_connections("inet"))
             if folder := process.environ().get("TMPDIR"):
                 folders.add(folder)
     files = sum(len(names) for folder in folders for _, _, names in os.walk(folder))
-    return Use(requests, round(seconds, 1), round(memory / 1e6, 1), threads, descriptors, sockets, files)
+    memory = {part: round(held / 1e6, 1) for part, held in stage.processes.memory_by_part().items()}
+    return Use(requests, round(seconds, 1), memory, threads, descriptors, sockets, files)

@@ -12,6 +12,7 @@ from resilience.traffic import ANSWERED, LABEL, REFUSED, Tally
 BOUND_SECONDS = Settings().answer_timeout_seconds + 1
 RATE = 20.0
 SHOWS_LATE = (trials._suspend_worker, trials._suspend_torchserve)  # only silence tells what hangs from what is busy
+MADE_BY = {"made_by": {"commit": "0123456789abcdef"}, "processor": "a processor"}
 ONE_ANSWER = {ANSWERED, REFUSED, "504"}
 
 
@@ -62,8 +63,7 @@ def test_overload_is_answered_or_refused(service):
     row = trials.overload(service, times=5, seconds=BURST_SECONDS + 1)  # longer than it is taken for a burst
     assert set(row["outcomes"]) == {ANSWERED, REFUSED}
     assert row["gateway_memory_mb"] < 400
-    made_by = {"made_by": {"commit": "0123456789abcdef"}, "processor": "a processor"}
-    said = report.markdown({"overload": row | made_by})
+    said = report.markdown({"overload": row | MADE_BY})
     assert f"{row['outcomes'][ANSWERED]:,} answered" in said
     assert "At commit 0123456789ab on a processor." in said
 
@@ -75,6 +75,10 @@ def test_use_does_not_grow_from_request_to_request(service):
     assert last["threads"] <= first["threads"]
     assert last["descriptors"] <= first["descriptors"] + 5
     assert last["files"] == first["files"]
+    assert all(megabytes > 0 for megabytes in last["memory_mb"].values())
+    assert f"| {last['requests']:,} | {sum(last['memory_mb'].values()):.0f} |" in report.markdown(
+        {"soak": said | MADE_BY}
+    )
 
 
 def test_a_stop_loses_nothing_that_was_accepted(service):

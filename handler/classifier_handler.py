@@ -25,7 +25,7 @@ from PIL import Image
 from handler.engine import open_engine
 from handler.kserve import KServeError, KServeRequest
 from handler.limits import Alarm, OutOfTimeError, limit_memory
-from model.classifier import Classifier
+from model.classifier import AT_ONCE, Classifier
 from model.images import ImageError, Pixels, TooCostlyError
 from model.labels import LABELS
 from model.manifest import Manifest
@@ -46,8 +46,10 @@ PICTURE_SECONDS: Final = 3.0
 """For decoding one picture; phones' photographs take a tenth of a second, the slowest that is honest (WebP) two."""
 BATCH_SECONDS: Final = 7.0
 """For decoding all of a batch: TorchServe kills a worker that says nothing for ten (responseTimeout)."""
+COMPUTE_SECONDS: Final = 8.0
+"""From the batch's beginning; no part of it is computed or explained after that, for the same reason."""
 MORE_BYTES: Final = 1_000_000_000
-"""That decoding may take, and torch where an explanation needs it; 50 megapixels of WebP take 800 MB."""
+"""That a batch may take beside what the worker holds before it; 50 megapixels of WebP take 800 MB."""
 
 Slot = Pixels | dict[str, Any]
 
@@ -81,8 +83,7 @@ class ClassifierHandler:
         self.engine = {"name": engine.name} | ({"fallback": reason} if reason else {})
         self.classifier = Classifier(engine, self.manifest)
         Image.init()  # loads the decoders
-        self.classifier.outputs(np.zeros((1, 3, engine.side, engine.side), np.uint8))
-        limit_memory(MORE_BYTES)
+        self.classifier.outputs(np.zeros((AT_ONCE, 3, engine.side, engine.side), np.uint8))
 
         # TorchServe's worker logs two lines for every batch at INFO, which the JVM reads, parses and logs again;
         # one line of our own for each request says more.
@@ -100,15 +101,16 @@ class ClassifierHandler:
 
     def handle(self, rows: list[dict[str, Any]], context: Any) -> list[bytes]:
         """Answer every row with JSON: what it asks for, or a problem with its own status."""
+        limit_memory(MORE_BYTES)  # at every batch: what stays, as torch for explanations does, takes from no later one
         times = [time.perf_counter()]
-        self.decoded_by = times[0] + BATCH_SECONDS
+        self.decoded_by, self.computed_by = times[0] + BATCH_SECONDS, times[0] + COMPUTE_SECONDS
         kserve: dict[int, KServeRequest] = {}
         explained: set[int] = set()
         read = [self._read(row, index, context, kserve) for index, row in enumerate(rows)]
         times.append(time.perf_counter())
         slots = [slot for each in read for slot in (each if isinstance(each, list) else [each])]
         good = [slot for slot in slots if isinstance(slot, np.ndarray)]
-        answers = iter(self.classifier.answers(self.classifier.outputs(np.stack(good))) if good else ())
+        answers = iter(self._answers(good))
         times.append(time.perf_counter())
         answered = iter([slot if isinstance(slot, dict) else next(answers) for slot in slots])
         replies = [[next(answered) for _ in each] if isinstance(each, list) else next(answered) for each in read]
@@ -117,8 +119,8 @@ class ClassifierHandler:
                 continue
             # One of KServe's has a single picture: more are refused.
             pixels, answer = (slot[0], reply[0]) if index in kserve else (slot, reply)  # type: ignore[index]
-            if isinstance(pixels, np.ndarray) and isinstance(answer, dict):
-                answer["explanation"] = self._explain(pixels, answer["label"])
+            if isinstance(pixels, np.ndarray) and isinstance(answer, dict) and "label" in answer:
+                self._explain(pixels, answer)
                 explained.add(index)
         times.append(time.perf_counter())
 
@@ -192,19 +194,38 @@ class ClassifierHandler:
             return self.alarm.run(min(PICTURE_SECONDS, left), lambda: self.classifier.read(data))
         except OutOfTimeError:
             if left < PICTURE_SECONDS:  # its neighbours in the batch took the rest
-                return self._problem(503, "model-unavailable", "The model is not available", "It is busy. Try again.")
+                return self._busy()
             error = TooCostlyError()
             return self._problem(error.status, error.kind, error.title, str(error))
         except ImageError as error:
             return self._problem(error.status, error.kind, error.title, str(error)) | error.facts
 
-    def _explain(self, pixels: Pixels, label: str) -> dict[str, Any]:
+    def _answers(self, pixels: list[Pixels]) -> list[dict[str, Any]]:
+        """Answer pictures in parts, and refuse those that no time is left for."""
+        answers: list[dict[str, Any]] = []
+        for start in range(0, len(pixels), AT_ONCE):
+            part = pixels[start : start + AT_ONCE]
+            if time.perf_counter() < self.computed_by:
+                answers += self.classifier.answers(self.classifier.outputs(np.stack(part)))
+            else:
+                answers += [self._busy() for _ in part]
+        return answers
+
+    def _explain(self, pixels: Pixels, answer: dict[str, Any]) -> None:
+        """Add the explanation to a picture's answer, or make it a refusal where no time is left."""
+        if time.perf_counter() >= self.computed_by:
+            answer.clear()
+            answer |= self._busy()
+            return
         if self.explainer is None:
             from model.explain import Explainer  # noqa: PLC0415  # brings torch along, which answering can do without
 
             self.explainer = Explainer(self.classifier.engine)
-        strengths = self.explainer.strengths(pixels, LABELS.index(label))
-        return {"label": label, "method": self.explainer.method, "strengths": strengths}
+        strengths = self.explainer.strengths(pixels, LABELS.index(answer["label"]))
+        answer["explanation"] = {"label": answer["label"], "method": self.explainer.method, "strengths": strengths}
+
+    def _busy(self) -> dict[str, Any]:
+        return self._problem(503, "model-unavailable", "The model is not available", "It is busy. Try again.")
 
     def _problem(self, status: int, kind: str, title: str, detail: str) -> dict[str, Any]:
         return {"type": f"/problems/{kind}", "title": title, "status": status, "detail": detail}

@@ -4,13 +4,16 @@ A file of a few bytes may ask for seconds and for gigabytes: a flat WebP of 49 m
 its pixels in any number of scans.
 """
 
+import resource
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
-from typing import TypeVar
+from typing import Final, TypeVar
 
-import psutil
+_MEMORY: Final = Path("/proc/self/statm")  # read at every batch: psutil would take four times as long
+_DATA: Final = 5
 
 Result = TypeVar("Result")
 
@@ -63,7 +66,7 @@ class Alarm:
 def limit_memory(more_bytes: int) -> None:
     """Let this process take so many more bytes than it has now, on Linux; beyond, Python raises MemoryError."""
     if sys.platform == "linux":
-        process = psutil.Process()
-        hard = process.rlimit(psutil.RLIMIT_DATA)[1]
-        wanted = process.memory_info().data + more_bytes
-        process.rlimit(psutil.RLIMIT_DATA, (wanted if hard == psutil.RLIM_INFINITY else min(wanted, hard), hard))
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        wanted = int(_MEMORY.read_bytes().split()[_DATA]) * resource.getpagesize() + more_bytes
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))

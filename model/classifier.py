@@ -1,6 +1,6 @@
 """From a picture to the answer that people and programs read; torch is not needed for it."""
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,9 @@ from model.manifest import Manifest
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+AT_ONCE: Final = 8
+"""Pictures that an engine should get together: with more it keeps more memory for good and takes longer for each."""
 
 Outputs = npt.NDArray[np.float32]
 AnyOutputs = TypeVar("AnyOutputs", Outputs, "Tensor")

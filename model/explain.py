@@ -7,13 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.classifier import Engine, class_logits
+from model.classifier import AT_ONCE, Engine, class_logits
 from model.images import Pixels
 
 PARTS: Final = 8
 """The picture is explained in so many rows and columns."""
 _GREY: Final = 127
-_AT_ONCE: Final = 16
 
 
 class Explainer:
@@ -49,7 +48,7 @@ class Explainer:
             strides=(3, part, part),
             baselines=_GREY,
             target=class_index,
-            perturbations_per_eval=_AT_ONCE,
+            perturbations_per_eval=AT_ONCE,
         )
         strengths = F.avg_pool2d(losses[:, :1], part)[0, 0].clamp(min=0)
         strongest = strengths.max()

@@ -29,17 +29,15 @@ def ask(folder):
     root_level = logging.getLogger().level
     handler = classifier_handler.ClassifierHandler()
     handler.initialize(Context(folder))
-    assert resource.getrlimit(resource.RLIMIT_DATA) != memory
-    resource.setrlimit(resource.RLIMIT_DATA, memory)  # the tests' own pictures need more to be made
 
     def ask(*pictures):
         as_the_gateway = {"Content-Type": "application/octet-stream"}
         context = Context(folder, dict.fromkeys(range(len(pictures)), as_the_gateway))
-        limit_memory(classifier_handler.MORE_BYTES)  # anew: unlike a worker, this process keeps other tests' memory
         try:
             replies = handler.handle([{"body": data} for data in pictures], context)
+            assert resource.getrlimit(resource.RLIMIT_DATA) != memory
         finally:
-            resource.setrlimit(resource.RLIMIT_DATA, memory)
+            resource.setrlimit(resource.RLIMIT_DATA, memory)  # the tests' own pictures need more to be made
         return [(context.status.get(index, (200,))[0], json.loads(reply)) for index, reply in enumerate(replies)]
 
     yield ask
@@ -91,12 +89,34 @@ def test_a_batch_of_slow_pictures_leaves_time_for_a_good_one_and_ends_in_time(as
     assert refused[-1][0] == 503
 
 
-def test_a_worker_has_so_much_memory_and_no_more(folder, monkeypatch):
+def test_every_batch_has_so_much_memory_and_no_more(ask, monkeypatch):
     allowed: list[int] = []
-    monkeypatch.setattr(classifier_handler, "limit_memory", allowed.append)
-    monkeypatch.setattr(logging, "getLogger", lambda *_: logging.Logger("of its own"))
-    classifier_handler.ClassifierHandler().initialize(Context(folder))
-    assert allowed == [1_000_000_000]
+
+    def limit(more_bytes):
+        allowed.append(more_bytes)
+        limit_memory(more_bytes)
+
+    monkeypatch.setattr(classifier_handler, "limit_memory", limit)
+    ask(GOOD)
+    ask(GOOD, GOOD)
+    assert allowed == [1_000_000_000] * 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts a process's memory so")
+def test_what_is_held_already_takes_nothing_from_what_is_allowed_anew():
+    script = """
+from handler.limits import limit_memory
+limit_memory(500_000_000)
+held = bytearray(400_000_000)
+limit_memory(500_000_000)
+held = [held, bytearray(400_000_000)]
+try:
+    bytearray(400_000_000)
+except MemoryError:
+    print("no more")
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout == "no more\n", done.stderr
 
 
 def test_an_alarm_stops_ringing():

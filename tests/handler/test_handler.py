@@ -1,5 +1,6 @@
 """The handler with a stand-in for TorchServe's context: batches mixed at will cannot be provoked from outside."""
 
+import base64
 import json
 import logging
 import re
@@ -9,8 +10,9 @@ import psutil
 import pytest
 
 from handler import classifier_handler
-from handler.classifier_handler import REPORT_EVERY, ClassifierHandler
+from handler.classifier_handler import MOST_PICTURES, REPORT_EVERY, ClassifierHandler
 from launcher import probe
+from model.classifier import AT_ONCE
 from model.manifest import INT8_PATH, MANIFEST_PATH, WEIGHTS_PATH
 from tests import pictures
 
@@ -151,6 +153,48 @@ def test_a_batch_that_is_out_of_time_is_told_as_busy_to_the_probe_too(handler, f
     [reply] = handler.handle([{"body": probe.PICTURE_PATH.read_bytes()}], context := Context(folder))
     assert json.loads(reply)["type"] == probe.HANDLER_IS_BUSY
     assert context.status[0][0] == 503
+
+
+def test_the_engine_gets_few_pictures_at_once_however_many_come(handler, folder, monkeypatch):
+    photo = pictures.PHOTO_PATH.read_bytes()
+    many = MOST_PICTURES * [photo]
+    headers = {"X-Picture-Lengths": ",".join(str(len(each)) for each in many)}
+    compute, counts = handler.classifier.engine.outputs, []
+
+    def counted(pixels):
+        counts.append(len(pixels))
+        return compute(pixels)
+
+    monkeypatch.setattr(handler.classifier.engine, "outputs", counted)
+    context = Context(folder, {0: headers, 1: headers})
+    replies = handler.handle([{"body": b"".join(many)}] * 2 + [{"body": photo}], context)
+    assert counts == 16 * [AT_ONCE] + [1]
+    labels = [[each["label"] for each in json.loads(reply)] for reply in replies[:2]]
+    assert labels == [len(many) * [pictures.PHOTO_LABEL]] * 2
+    assert json.loads(replies[2])["label"] == pictures.PHOTO_LABEL
+    assert context.response_headers[2]["X-Batch-Size"] == "129"
+
+
+def test_what_no_time_is_left_for_is_refused_and_the_rest_answered(handler, folder, monkeypatch):
+    """So that TorchServe does not kill the worker, which would cost every request of the batch its answer."""
+    answer = handler.classifier.answers
+
+    def slow(outputs):
+        handler.computed_by = 0.0
+        return answer(outputs)
+
+    monkeypatch.setattr(handler.classifier, "answers", slow)
+    photo = pictures.PHOTO_PATH.read_bytes()
+    kserve = json.dumps({"instances": [{"b64": base64.b64encode(photo).decode()}]}).encode()
+    context = Context(folder, {1: {"explain": "True"}, 2: {"explain": "True", "Content-Type": "application/json"}})
+    rows = [{"body": photo}, {"body": photo}, {"body": kserve}, *[{"body": photo}] * AT_ONCE]
+    answered, explained, *others = [json.loads(reply) for reply in handler.handle(rows, context)]
+    assert answered["label"] == pictures.PHOTO_LABEL
+    refused = {index: code for index, (code, _) in context.status.items()}
+    assert refused == dict.fromkeys((1, 2, *range(AT_ONCE, AT_ONCE + 3)), 503)
+    for problem in (explained, others[0], *others[-3:]):
+        assert problem["type"] == "/problems/model-unavailable"
+        assert not {"label", "explanation", "predictions"} & set(problem)
 
 
 def test_an_explanation_is_made_for_its_own_slot_of_a_mixed_batch(handler, folder):

@@ -16,6 +16,11 @@ MOST_PICTURES: Final = 64
 """In one request."""
 
 
+MOST_DIMENSIONS: Final = 8
+LONGEST_ID: Final = 1_000
+"""Characters of a request's id, which its answer repeats: TorchServe kills a worker whose answer is too long."""
+
+
 class KServeError(ValueError):
     """A body that is none of KServe's; the message says what it should be."""
 
@@ -51,7 +56,7 @@ class KServeRequest:
         if isinstance(instances := document.get("instances"), list):
             return cls(1, _decoded([_text_of(instance) for instance in instances]))
         if isinstance(inputs := document.get("inputs"), list):
-            return cls(2, _decoded(_strings_of(inputs)), str(document.get("id") or ""))
+            return cls(2, _decoded(_strings_of(inputs)), _id_of(document))
         raise KServeError(
             'JSON is read as KServe has it: {"instances": [{"b64": "…"}]} (v1), or {"inputs": [{"name": "image", '
             '"shape": [1], "datatype": "BYTES", "data": ["…"]}]} (v2), with pictures in base64.'
@@ -80,6 +85,13 @@ class KServeRequest:
         return {"model_name": name, "model_version": version} | id_member | {"outputs": outputs}
 
 
+def _id_of(document: dict[str, Any]) -> str:
+    text = str(document.get("id") or "")
+    if len(text) > LONGEST_ID:
+        raise KServeError(f"The id has more than {LONGEST_ID} characters.")
+    return text
+
+
 def _text_of(instance: Any) -> str:
     """Give an instance's base64: itself, or what it names as KServe's and TorchServe's examples do."""
     while isinstance(instance, dict):
@@ -98,8 +110,12 @@ def _strings_of(inputs: list[Any]) -> list[str]:
     if not all(isinstance(each, str) for each in data):
         raise KServeError("The input's data must be texts, each a picture in base64.")
     shape = tensor.get("shape", [len(data)])
-    if not isinstance(shape, list) or not all(isinstance(each, int) for each in shape):
-        raise KServeError("The input's shape must be a list of whole numbers.")
+    # Checked before they are multiplied, which numbers of a million digits would make long.
+    is_shape = isinstance(shape, list) and len(shape) <= MOST_DIMENSIONS
+    if not is_shape or not all(isinstance(each, int) and -1 <= each <= MOST_PICTURES for each in shape):
+        raise KServeError(
+            f"The input's shape must be a list of at most {MOST_DIMENSIONS} whole numbers, none above {MOST_PICTURES}."
+        )
     if -1 not in shape and math.prod(shape) != len(data):
         raise KServeError(f"The input's shape {shape} does not fit its {len(data)} texts.")
     return data

@@ -197,6 +197,15 @@ def test_what_no_time_is_left_for_is_refused_and_the_rest_answered(handler, fold
         assert not {"label", "explanation", "predictions"} & set(problem)
 
 
+def test_an_explanation_is_not_begun_that_would_not_be_ready_in_time(handler, folder):
+    rows, headers = [{"body": pictures.PHOTO_PATH.read_bytes()}], {0: {"explain": "True"}}
+    handler.handle(rows, Context(folder, headers))
+    assert 0 < handler.explain_seconds < classifier_handler.COMPUTE_SECONDS
+    handler.explain_seconds = classifier_handler.COMPUTE_SECONDS  # as on a slow machine
+    handler.handle(rows, context := Context(folder, headers))
+    assert context.status[0][0] == 503
+
+
 def test_an_explanation_is_made_for_its_own_slot_of_a_mixed_batch(handler, folder):
     photo = pictures.PHOTO_PATH.read_bytes()
     context = Context(folder, {1: {"explain": "True"}, 2: {"explain": "True"}})

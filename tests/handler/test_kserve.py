@@ -111,6 +111,9 @@ def test_what_is_no_json_object_may_be_a_picture(body):
         (v2(data=[1]), "must be texts"),
         (v2("YQ==", shape=[2]), "does not fit its 1 texts"),
         (v2("YQ==", shape="1"), "whole numbers"),
+        (v2("YQ==", shape=[1] * 9), "at most 8"),
+        (v2("YQ==", shape=[1, 10**300]), "none above 64"),
+        (v2("YQ==").replace(b"mine", b"m" * 1001), "1000 characters"),
     ],
 )
 def test_json_of_another_form_is_refused_with_the_right_one(body, words):

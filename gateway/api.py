@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from gateway import schemas
 from gateway.classification import classify_all, explained
+from gateway.deadline import deadline
 from gateway.drift import LABELS
 from gateway.problems import KINDS, Problem
 from gateway.settings import Settings
@@ -116,7 +117,8 @@ def current_manifest() -> Prediction:
     Raises:
         Problem: 503 or 504, it cannot be had.
     """
-    return cast(TorchServe, current_app.extensions["torchserve"]).manifest(g.request_id)
+    until = deadline(current_settings().answer_timeout_seconds)
+    return cast(TorchServe, current_app.extensions["torchserve"]).manifest(g.request_id, until=until)
 
 
 def current_settings() -> Settings:

@@ -9,6 +9,7 @@ from gateway.asking import Answers, ask_all, check_size
 from gateway.batching import Batcher, Outcome
 from gateway.deadline import deadline
 from gateway.evidence import Evidence, Job
+from gateway.explaining import Explaining
 from gateway.metrics import Metrics
 from gateway.problems import Problem
 from gateway.settings import Settings
@@ -19,7 +20,8 @@ from gateway.uploads import Upload
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Have trials of another version, as the operator's file says."""
-    batcher = Batcher(cast(TorchServe, app.extensions["torchserve"]))
+    torchserve = cast(TorchServe, app.extensions["torchserve"])
+    batcher = Batcher(torchserve)
     metrics = cast(Metrics, app.extensions["metrics"])
     trials = Trials(settings.trial_path)
 
@@ -34,6 +36,7 @@ def init_app(app: Flask, settings: Settings) -> None:
 
     evidence = Evidence(metrics.registry, ask_other)
     app.extensions["batcher"] = batcher
+    app.extensions["explaining"] = Explaining(torchserve)
     app.extensions["trials"] = trials
     app.extensions["evidence"] = evidence
 
@@ -80,10 +83,11 @@ def _judge(answers: Answers, trial: Trial, trials: Trials, evidence: Evidence) -
 def explained(upload: Upload, request_id: str) -> Outcome:
     """Have one picture classified, with what spoke for its class."""
     settings = cast(Settings, current_app.extensions["settings"])
+    explaining = cast(Explaining, current_app.extensions["explaining"])
     try:
         check_size(upload, settings.max_image_bytes)
         until = deadline(settings.answer_timeout_seconds)
-        outcome: Outcome = _torchserve().predict(upload.data, request_id, explain=True, until=until)
+        outcome: Outcome = explaining.ask(upload.data, request_id, until=until)
     except Problem as problem:
         outcome = problem
     _count([outcome])
@@ -99,7 +103,3 @@ def _count(outcomes: list[Outcome], *, is_default: bool = True) -> None:
                 metrics.recent.count_problem(outcome.kind)
         else:
             metrics.count_answer(outcome, is_default=is_default)
-
-
-def _torchserve() -> TorchServe:
-    return cast(TorchServe, current_app.extensions["torchserve"])

@@ -5,7 +5,7 @@ from contextvars import ContextVar
 from typing import Final
 
 RECEIVED: Final[ContextVar[float | None]] = ContextVar("received", default=None)
-"""When the request that this thread answers was whole, on the monotonic clock; the worker sets it."""
+"""When the last came of the request that this thread answers, on the monotonic clock; the worker sets it."""
 
 
 def deadline(seconds: float) -> float:

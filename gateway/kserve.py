@@ -9,6 +9,7 @@ Source: https://github.com/kserve/open-inference-protocol, https://kserve.github
 import base64
 import binascii
 import math
+import re
 from typing import Annotated, Any, Final, Literal, cast
 
 from flask import Response, g, jsonify, request
@@ -34,6 +35,8 @@ LARGEST: Final = 1.5
 INPUT: Final = {"name": "image", "datatype": "BYTES", "shape": [-1]}
 OUTPUTS: Final = (("label", "BYTES"), ("score", "FP32"), ("in_scope", "BOOL"), ("in_scope_score", "FP32"))
 
+_OBJECT: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*\{")
+"""How a JSON object begins, after a byte order mark where a sender's system puts one."""
 _BASE64: Final = {"type": "string", "contentEncoding": "base64", "description": "a picture in base64"}
 
 
@@ -225,13 +228,16 @@ def check_parts() -> None:
     """Refuse what would make a large structure of a small body, before anything reads it.
 
     Raises:
-        Problem: the body has too many parts.
+        Problem: the body has too many parts, or is no object.
         RequestEntityTooLarge: it has too many bytes.
     """
     if request.method == "POST":
         settings = current_settings()
         request.max_content_length = min(settings.max_request_bytes, int(LARGEST * settings.max_image_bytes))
         body = request.get_data(parse_form_data=False)
+        # Only an object is meant, and a text of JSON would be read as JSON once more, its parts hidden by escapes here.
+        if not _OBJECT.match(body):
+            raise Problem("invalid-json", member="body")
         opened = body.count(b"[") + body.count(b"{")
         if opened > MOST_NESTED or opened + body.count(b",") > MOST_PARTS:
             raise Problem("invalid-json", member="body")

@@ -30,6 +30,11 @@ SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.
 BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 SCORES: Final = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
 
+LEARN_SECONDS: Final = 1.0
+"""That TorchServe may take to say what the model is."""
+LEARN_EVERY_SECONDS: Final = 5.0
+"""Until it is asked anew where it did not."""
+
 
 class Metrics:
     """The gateway's metrics in a registry of their own."""
@@ -105,6 +110,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self.answered_last: Prediction | None = None
         self.expected_of = ""
+        self.learn_from = 0.0  # on the monotonic clock
         self.expectation: Expectation | None = None
         self.engine: dict[str, str] | None = None
         self.recent = Recent()
@@ -136,12 +142,18 @@ class Metrics:
         self.problems.labels(kind).inc(number)
 
     def learn_of(self, prediction: Prediction) -> None:
-        """Have the figures of the model that made a prediction, asking TorchServe once for each model."""
-        if prediction.sha256 == self.expected_of:
+        """Have the figures of the model that made a prediction, asking TorchServe once for each model.
+
+        Whoever wants the counts does not wait long for them, and not every time, where TorchServe says nothing.
+        """
+        now = time.monotonic()
+        if prediction.sha256 == self.expected_of or now < self.learn_from:
             return
+        self.learn_from = now + LEARN_EVERY_SECONDS
         torchserve = cast(TorchServe, current_app.extensions["torchserve"])
         with contextlib.suppress(Problem):  # then the next time
-            self._expect(torchserve.manifest(g.request_id))
+            self._expect(torchserve.manifest(g.request_id, until=now + LEARN_SECONDS))
+            self.learn_from = now
 
     def _expect(self, manifest: Prediction) -> None:
         """Show what the model's manifest says of validation pictures; one without such figures shows none."""

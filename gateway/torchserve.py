@@ -164,15 +164,15 @@ class TorchServe:
         except PictureRefused as refused:
             return refused
 
-    def manifest(self, request_id: str) -> Prediction:
-        """Give the manifest of the weights that answer now.
+    def manifest(self, request_id: str, *, until: float) -> Prediction:
+        """Give the manifest of the weights that answer now; `until` is on the monotonic clock.
 
         Raises:
             ModelUnavailable: TorchServe cannot answer now.
             ModelTimeout: it did not answer in time.
         """
         headers = {"X-Request-ID": request_id, "X-Model-Manifest": "true"}
-        return self._ask(self._path("predictions"), b"-", headers, self._until(None)).prediction()
+        return self._ask(self._path("predictions"), b"-", headers, until).prediction()
 
     def _until(self, until: float | None) -> float:
         return time.monotonic() + self.settings.answer_timeout_seconds if until is None else until

@@ -32,6 +32,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from gateway.deadline import RECEIVED
 from gateway.heads import Head, read_head, without_expect
+from gateway.problems import Problem
 from gateway.refusals import Refusals
 from gateway.settings import Settings
 
@@ -47,6 +48,11 @@ SLOWEST_BYTES_PER_SECOND: Final = 16_384
 
 REQUESTS_HELD: Final = 2
 """So many of the largest requests may be in memory at once, or many more of the usual size."""
+
+_PROBE_PATHS: Final = ("/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready")
+PROBES: Final = tuple(f"GET {path} ".encode() for path in _PROBE_PATHS)
+"""Whoever runs the gateway would end it if these waited for pages, as those may for a model that hangs."""
+PROBE_THREADS: Final = 4
 
 BURST_SECONDS: Final = 3.0
 BURST: Final = 6
@@ -118,9 +124,16 @@ class ReceivedUnreader(SocketUnreader):  # type: ignore[misc]
         self.told = told
 
     def chunk(self, size_hint: int | None = None) -> bytes:
-        """Give the next piece."""
+        """Give the next piece.
+
+        Raises:
+            Problem: the sender's time is over.
+        """
         if not self.received:
-            data = bytes(super().chunk(size_hint))
+            try:
+                data = bytes(super().chunk(size_hint))
+            except TimeoutError as error:
+                raise Problem("request-timeout") from error
             self.told(len(data))
             return data
         size = min(size_hint or self.mxchunk, CHUNK_BYTES)
@@ -145,6 +158,10 @@ class WholeResponse(wsgi.Response):  # type: ignore[misc]
         self.held = util.to_bytestring("".join(lines), "latin-1")
         self.headers_sent = True
 
+    def should_close(self) -> bool:
+        """Say whether nothing can follow, as after a body that could not be read to its end."""
+        return bool(getattr(self.req.body, "failed", False) or super().should_close())
+
     def _emit_body(self, data: bytes) -> None:
         if self.chunked:
             self._send()
@@ -166,7 +183,7 @@ class WholeResponse(wsgi.Response):  # type: ignore[misc]
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
-    """Receives in the main loop, answers in threads; POSTs, which the model answers, have threads of their own.
+    """Receives in the main loop, answers in threads; POSTs, which the model answers, and probes have their own.
 
     What is known of gunicorn here: it calls `enqueue_req` for a connection that is new or has something to read,
     `finish_request` when a thread is done with it, and `murder_pending` once every turn of its loop.
@@ -190,6 +207,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.free_since = float("-inf")  # when one of them was free again
         self.swept = 0.0
         self.others = ThreadPoolExecutor(self.threads)
+        self.probes = ThreadPoolExecutor(PROBE_THREADS)
         wsgi.Response = WholeResponse
         super().init_process()
 
@@ -334,12 +352,20 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if is_post:
             self._count_posts(1)
         done = self._done_post if is_post else self._done
-        (self.tpool if is_post else self.others).submit(self.handle, conn).add_done_callback(partial(done, conn))
+        pool = self.tpool if is_post else self.probes if incoming.data.startswith(PROBES) else self.others
+        pool.submit(self.handle, conn).add_done_callback(partial(done, conn))
 
     def _extend(self, conn: TConn, count: int) -> None:
-        """Give a sender whose request a thread reads more time for what has come."""
+        """Give a sender whose request this thread reads more time for what has come.
+
+        Raises:
+            Problem: the sender's time is over, so that nothing came.
+        """
         if conn in self.read_by_threads:
             self.read_by_threads[conn] = later(self.read_by_threads[conn], count, self.receive_seconds)
+            RECEIVED.set(time.monotonic())
+        elif not count:
+            raise Problem("request-timeout")
 
     def _done_post(self, conn: TConn, answered: "Future[Any]") -> None:
         self.method_queue.defer(self._finish_post, conn, answered)
@@ -373,11 +399,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def handle_error(self, _req: Any, client: socket.socket, _addr: Any, error: Exception) -> None:
         """Answer what cannot be read, or what nobody foresaw, as every other error."""
         ours = (ConfigurationProblem, InvalidResponseHeader, InvalidResponseHeaderName)
-        is_the_senders = isinstance(error, ParseException) and not isinstance(error, ours)
+        is_the_senders = isinstance(error, ParseException | Problem) and not isinstance(error, ours)
         if not is_the_senders:
             structlog.get_logger().error("unforeseen", exc_info=error)
         is_long = isinstance(error, (LimitRequestLine, LimitRequestHeaders))
         kind = "head-too-large" if is_long else "bad-request" if is_the_senders else "unforeseen"
+        if isinstance(error, Problem):
+            kind = error.kind
         with contextlib.suppress(OSError):
             client.sendall(self.refusals.answer(kind, NO_HEAD, keep=False))
 

@@ -115,11 +115,29 @@ def test_what_does_not_fit_is_named(client, torchserve, path, document, member):
         b"[" * 14_000,
         b"[" + b"[]," * 4_000 + b"[]]",
         b"9" * 14_000,
+        b'"%s"' % json.dumps({"inputs": []}).replace('"', '\\"').encode(),
+        b'["picture"]',
     ],
-    ids=["nothing", "begun", "no text", "no word", "nested", "named", "deep", "wide", "long number"],
+    ids=["nothing", "begun", "no text", "no word", "nested", "named", "deep", "wide", "number", "text", "list"],
 )
 def test_what_is_no_json_or_too_much_of_it(client, body):
     assert_problem(client.post(V2, data=body, content_type="application/json"), 400, "invalid-json")
+
+
+def test_json_in_a_text_is_not_read_once_more(make_app):
+    """It would be, by flask-openapi3, and escapes hide how much it is."""
+    escaped = f'{{"inputs": [{",".join(["{}"] * 100_000)}]}}'
+    for character in '[],{}"':
+        escaped = escaped.replace(character, f"\\u{ord(character):04x}")
+    client = make_app(max_image_bytes=2_000_000, max_request_bytes=4_000_000).test_client()
+    began = time.process_time()
+    assert_problem(client.post(V2, data=f'"{escaped}"', content_type="application/json"), 400, "invalid-json")
+    assert time.process_time() - began < 0.2
+
+
+def test_a_byte_order_mark_is_passed_over(client):
+    body = b"\xef\xbb\xbf" + json.dumps(inputs(GOOD)).encode()
+    assert client.post(V2, data=body, content_type="application/json").status_code == 200
 
 
 def test_pictures_need_fewer_parts_than_are_read(client):

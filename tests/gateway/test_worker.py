@@ -114,6 +114,11 @@ def post(body=PICTURE, *headers, length=None):
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
+def chunked(chunks, *headers):
+    lines = ["POST /api/v1/classify HTTP/1.1", "Host: test", *headers, "Transfer-Encoding: chunked"]
+    return "\r\n".join([*lines, "", ""]).encode() + chunks
+
+
 def answer(connection):
     """One response: status, headers and body; nothing of the next one is read."""
     head = b""
@@ -209,11 +214,27 @@ def test_a_body_in_chunks_arrives_as_it_was_sent(gateway, torchserve):
 def test_senders_of_endless_chunks_cost_others_nothing(gateway):
     slow = [gateway.connect() for _ in range(10)]
     for connection in slow:
-        connection.sendall(b"POST /api/v1/classify HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n")
+        connection.sendall(chunked(b"5\r\n"))
     assert gateway.classify().ok
     for connection in slow:
-        answer(connection)
+        assert answer(connection)[0] in {408, 503}
         assert connection.recv(1) == b""
+
+
+@pytest.mark.parametrize("headers", [(), ("Content-Type: multipart/form-data; boundary=x",)], ids=["body", "form"])
+def test_who_stops_in_the_middle_of_chunks_is_told_so(gateway, headers):
+    connection = gateway.connect()
+    connection.sendall(chunked(b"5\r\n--x\r\n\r\n", *headers))
+    status, headers, _ = answer(connection)
+    assert (status, headers["Connection"]) == (408, "close")
+
+
+def test_after_chunks_that_cannot_be_read_the_connection_ends(gateway):
+    connection = gateway.connect()
+    connection.sendall(chunked(b"no number\r\n"))
+    status, headers, _ = answer(connection)
+    assert (status, headers["Connection"]) == (400, "close")
+    assert connection.recv(1) == b""
 
 
 def test_who_waits_to_be_told_to_go_on_is_told_once(gateway, torchserve):
@@ -390,6 +411,20 @@ def test_who_waited_for_a_thread_is_answered_in_time_as_well(start, torchserve):
     assert time.monotonic() - began < 12  # not 40, as if each had these seconds from when a thread took it
 
 
+def test_pages_that_wait_for_the_model_are_answered_in_time_and_hold_up_no_probe(start, torchserve):
+    gateway = start(GATEWAY_ANSWER_TIMEOUT_SECONDS="2")
+    torchserve.open.clear()
+    began = time.monotonic()
+    connections = [gateway.connect() for _ in range(4 * THREADS)]
+    for connection in connections:
+        connection.sendall(b"GET /api/v1/model HTTP/1.1\r\nHost: test\r\n\r\n")
+    time.sleep(0.2)
+    assert gateway.is_up()
+    assert time.monotonic() - began < 1.5
+    assert [answer(connection)[0] for connection in connections] == len(connections) * [504]
+    assert time.monotonic() - began < 5  # not 8, as if each had these seconds from when a thread took it
+
+
 def test_a_request_that_comes_when_its_connection_was_to_end_is_answered(start):
     gateway = start()
     with gateway.connect() as connection:
@@ -450,12 +485,13 @@ def test_what_came_fast_buys_no_time_to_stand_still(gateway):
         assert time.monotonic() - began < 5 * RECEIVE_SECONDS
 
 
-def test_a_slow_body_in_chunks_that_goes_on_is_waited_for(gateway, torchserve):
+def test_a_slow_body_in_chunks_that_goes_on_is_waited_for(start, torchserve):
+    gateway = start(GATEWAY_ANSWER_TIMEOUT_SECONDS="1")  # from when it is whole, and it takes longer to come
     body = os.urandom(100_000)
 
     def pieces():
-        for start in range(0, len(body), 5_000):  # in all twice as long as the start may take
-            yield body[start : start + 5_000]
+        for begin in range(0, len(body), 5_000):  # in all twice as long as the start may take
+            yield body[begin : begin + 5_000]
             time.sleep(0.1)
 
     assert gateway.classify(pieces()).ok

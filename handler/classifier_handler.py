@@ -118,8 +118,8 @@ class ClassifierHandler:
         for index, (slot, reply) in enumerate(zip(read, replies, strict=True)):
             if _header(context, index, "explain") != "True":
                 continue
-            # One of KServe's has a single picture: more are refused.
-            pixels, answer = (slot[0], reply[0]) if index in kserve else (slot, reply)  # type: ignore[index]
+            # Of several there is one: more are refused.
+            pixels, answer = (slot[0], reply[0]) if isinstance(slot, list) else (slot, reply)  # type: ignore[index]
             if isinstance(pixels, np.ndarray) and isinstance(answer, dict) and "label" in answer:
                 self._explain(pixels, answer)
                 explained.add(index)
@@ -168,7 +168,7 @@ class ClassifierHandler:
             may_be_json = "body" in row and _header(context, index, "Content-Type") != OCTETS
             return self._read_body(data, index, context, kserve) if may_be_json else self._read_picture(data)
         try:
-            parts = list(_parts(data, lengths))
+            parts = list(_parts(data, lengths, 1 if _header(context, index, "explain") == "True" else MOST_PICTURES))
         except ValueError as error:
             return self._problem(400, "bad-request", "The pictures cannot be told apart", str(error))
         return [self._read_picture(part) for part in parts]
@@ -297,16 +297,16 @@ def _request_ids(index: int, context: Any, pictures: int) -> list[str]:
     return each if len(each) == pictures else [given] * pictures
 
 
-def _parts(data: bytes | bytearray, lengths: str) -> Iterator[bytes]:
+def _parts(data: bytes | bytearray, lengths: str, most: int) -> Iterator[bytes]:
     """Take a body apart.
 
     Raises:
         ValueError: the lengths are no numbers, too many, or do not add up to the body.
     """
     numbers = [int(each) for each in lengths.split(",") if each.isdecimal() and len(each) < 10]
-    if len(numbers) != len(lengths.split(",")) or len(numbers) > MOST_PICTURES or sum(numbers) != len(data):
+    if len(numbers) != len(lengths.split(",")) or len(numbers) > most or sum(numbers) != len(data):
         raise ValueError(
-            f"{LENGTHS_HEADER} must be the lengths of at most {MOST_PICTURES} pictures and add up to the body's "
+            f"{LENGTHS_HEADER} must have the lengths of the pictures, {most} at most here, and add up to the body's "
             f"{len(data)} bytes."
         )
     start = 0

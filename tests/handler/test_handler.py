@@ -197,6 +197,15 @@ def test_what_no_time_is_left_for_is_refused_and_the_rest_answered(handler, fold
         assert not {"label", "explanation", "predictions"} & set(problem)
 
 
+def test_an_explanation_is_made_for_one_picture_however_it_comes(handler, folder):
+    photo = pictures.PHOTO_PATH.read_bytes()
+    one, two = ({"explain": "True", "X-Picture-Lengths": ",".join([str(len(photo))] * count)} for count in (1, 2))
+    replies = handler.handle([{"body": photo}, {"body": photo * 2}], context := Context(folder, {0: one, 1: two}))
+    [answer], problem = map(json.loads, replies)
+    assert answer["explanation"]["label"] == answer["label"]
+    assert (context.status[1][0], problem["type"]) == (400, "/problems/bad-request")
+
+
 def test_an_explanation_is_not_begun_that_would_not_be_ready_in_time(handler, folder):
     rows, headers = [{"body": pictures.PHOTO_PATH.read_bytes()}], {0: {"explain": "True"}}
     handler.handle(rows, Context(folder, headers))

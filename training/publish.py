@@ -50,7 +50,9 @@ def publish(training: Training, console: Console) -> None:
     if test is not None:
         plots.draw_mistakes(data.test, test, run / "plots")
     report(document, console)
-    if should_install(settings, document):
+    if is_served(document):
+        console.print("model/ and plots/ stay as they are: these weights are served already")
+    elif should_install(settings, document):
         shutil.copyfile(weights, WEIGHTS_PATH)
         WEIGHTS_PATH.with_name(INT8_PATH.name).unlink(missing_ok=True)  # it was made of the weights before
         write_json(MANIFEST_PATH, document)
@@ -91,13 +93,30 @@ def history(training: Training, console: Console) -> list[dict[str, float]]:
     return [{name: round(value, 5) for name, value in row.items()} for row in rows]
 
 
+def is_served(document: dict[str, Any]) -> bool:
+    """Say whether a run's weights are those that are served; more may have been measured of these than of the run."""
+    try:
+        return bool(Manifest.read().sha256 == document["sha256"])
+    except WeightsError:
+        return False
+
+
 def should_install(settings: Settings, document: dict[str, Any]) -> bool:
-    """Decide whether the run's weights become the served ones; accuracy on validation data decides `better`."""
+    """Decide whether the run's weights become the served ones; accuracy on validation data decides `better`.
+
+    Both accuracies are of the weights in float32: a run's have no 8-bit network yet.
+    """
     if settings.install != "better":
         return settings.install == "always"
     try:
         served = Manifest.read().document
     except WeightsError:
         return True
-    new, old = (each["metrics"]["validation"]["accuracy"] for each in (document, served))
-    return bool(new >= old)
+    return float32_accuracy(document) >= float32_accuracy(served)
+
+
+def float32_accuracy(document: dict[str, Any]) -> float:
+    """Give the accuracy on validation data of the weights themselves, where an 8-bit network answers for them, too."""
+    if "int8" in document:
+        return float(document["int8"]["validation"]["float32_accuracy"])
+    return float(document["metrics"]["validation"]["accuracy"])

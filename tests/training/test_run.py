@@ -516,17 +516,46 @@ def test_publishing_leaves_manifest_weights_and_plots(published, tmp_path):
     assert plots == {f"{name}.png" for name in names}
 
 
+def change_served(served, **changes):
+    """Write other things into the served manifest; gives it as it lies there then."""
+    document = json.loads(served["MANIFEST_PATH"].read_text()) | changes
+    served["MANIFEST_PATH"].write_text(json.dumps(document))
+    return served["MANIFEST_PATH"].read_text()
+
+
 def test_a_worse_run_does_not_replace_the_served_weights(published, console):
     training, served = published
-    document = json.loads(served["MANIFEST_PATH"].read_text())
-    document["metrics"]["validation"]["accuracy"] = 1.01
-    served["MANIFEST_PATH"].write_text(json.dumps(document))
-    before = served["MANIFEST_PATH"].read_text()
+    before = change_served(served, sha256="of others", metrics={"validation": {"accuracy": 1.01}})
     publish.publish(training, console)
     assert served["MANIFEST_PATH"].read_text() == before
     training.settings = replace(training.settings, install="always")
     publish.publish(training, console)
     assert served["MANIFEST_PATH"].read_text() != before
+
+
+@pytest.mark.parametrize(("float32", "int8", "is_installed"), [(1.01, 0.0, False), (0.0, 1.01, True)])
+def test_runs_are_compared_in_float32(published, console, float32, int8, is_installed):
+    """Of served weights that were quantised the other figures are the 8-bit network's, which no run has yet."""
+    training, served = published
+    of_int8 = {"validation": {"float32_accuracy": float32, "accuracy": int8}}
+    before = change_served(served, sha256="of others", int8=of_int8, metrics={"validation": {"accuracy": int8}})
+    publish.publish(training, console)
+    assert (served["MANIFEST_PATH"].read_text() != before) == is_installed
+
+
+@pytest.mark.parametrize("install", ["better", "always"])
+def test_publishing_what_is_served_already_changes_nothing(published, console, tmp_path, install):
+    """What was made and measured of the weights since they were installed is still theirs."""
+    training, served = published
+    change_served(served, int8={"validation": {"float32_accuracy": 0.0}}, robustness={}, other_pictures={})
+    for path in (tmp_path / "int8.onnx", tmp_path / "plots" / "robustness.png"):
+        path.write_text("made of these weights")
+    folders = (tmp_path, tmp_path / "plots")
+    before = {path: path.read_bytes() for folder in folders for path in folder.iterdir() if path.is_file()}
+    training.settings = replace(training.settings, install=install)
+    publish.publish(training, console)
+    assert {path: path.read_bytes() for folder in folders for path in folder.iterdir() if path.is_file()} == before
+    assert "these weights are served already" in console.file.getvalue()
 
 
 def test_evaluating_again_gives_the_same_bytes(published, tiny, tmp_path, monkeypatch):

@@ -109,8 +109,10 @@ def file(entry: Entry, folder: Path, root: Path) -> None:
         raise DataError(f"{folder} holds a run by {training['recipe']}; {entry.name} is trained by {entry.recipe}")
     if training["settings"]["limit"] or "test" not in manifest.document["metrics"]:
         raise DataError(f"{folder} holds a run on a part of the pictures, which cannot be compared")
-    if others := _other_settings(entry, training["settings"]):
-        raise DataError(f"{folder} holds another run than {entry.name}'s: {', '.join(others)}")
+    if others := _others(entry.network, manifest.document["network"]):
+        raise DataError(f"{folder} holds another network than {entry.name}'s: {others}")
+    if others := _others(_settings(entry), training["settings"]):
+        raise DataError(f"{folder} holds another run than {entry.name}'s: {others}")
     variant = entry.variant
     if variant == START:
         variant = "from-imagenet" if training["start"] == "ImageNet" else "from-scratch"
@@ -126,12 +128,17 @@ def file(entry: Entry, folder: Path, root: Path) -> None:
         shutil.copyfile(weights, root / MANIFESTS / f"{entry.name}.safetensors")
 
 
-def _other_settings(entry: Entry, settings: dict[str, Any]) -> list[str]:
-    """Say which settings of a run are not an entry's; of other recipes than the reference any run may be taken."""
+def _settings(entry: Entry) -> dict[str, Any]:
+    """Give the settings that an entry's run must have: by other recipes than the reference any run may be taken."""
     if entry.recipe != "reference":
-        return []
-    wanted = parse(ReferenceSettings, entry.name, list(entry.arguments)).as_json()
-    return [f"{name} {settings.get(name)}, not {each}" for name, each in wanted.items() if settings.get(name) != each]
+        return {}
+    return parse(ReferenceSettings, entry.name, list(entry.arguments)).as_json()
+
+
+def _others(wanted: dict[str, Any], found: dict[str, Any]) -> str:
+    """Say which values found are not those that are wanted."""
+    others = [name for name in wanted if found.get(name) != wanted[name]]
+    return ", ".join(f"{name} {found.get(name)}, not {wanted[name]}" for name in others)
 
 
 def speeds(networks: list[Network]) -> list[dict[str, Any]]:

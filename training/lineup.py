@@ -1,7 +1,7 @@
 """Who is compared: the networks that people asked for, what is left out of some, and the recipe of each."""
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from training.finetune import EARLIER_RUNS
 
@@ -29,6 +29,7 @@ class Entry:
     variant: str  # one of VARIANTS, or START
     recipe: str
     arguments: tuple[str, ...] = ()
+    network: dict[str, Any] = field(default_factory=dict)  # what its manifest must say of it, where arguments do not
 
 
 def words(title: str, variant: str) -> str:
@@ -44,7 +45,8 @@ def _from_imagenet(name: str, title: str, run: str) -> Entry:
     """Make an entry of one of the served recipe's earlier runs; in its place a taught run's figures may be taken."""
     values = {knob: value if isinstance(value, tuple) else (value,) for knob, value in EARLIER_RUNS[run].items()}
     arguments = [each for knob, value in values.items() for each in (f"--{knob.replace('_', '-')}", *map(str, value))]
-    return Entry(name, title, "own-recipe", "served", tuple(arguments))
+    network = {"name": "EfficientNetLite", "variant": EARLIER_RUNS[run]["variant"]}
+    return Entry(name, title, "own-recipe", "served", tuple(arguments), network)
 
 
 LINEUP: Final = (
@@ -57,7 +59,7 @@ LINEUP: Final = (
     _reference("vgg16", "VGG16", START, "--network", "Vgg16", "--pretrained"),
     _reference("efficientnet-lite-scratch", "EfficientNet-Lite0", START, "--network", "EfficientNetLite"),
     _reference("efficientnet-lite", "EfficientNet-Lite0", START, "--network", "EfficientNetLite", "--pretrained"),
-    Entry("whitened-convnet", "Whitened ConvNet", "own-recipe", "compact"),
+    Entry("whitened-convnet", "Whitened ConvNet", "own-recipe", "compact", network={"name": "WhitenedConvNet"}),
     _from_imagenet("efficientnet-lite-served", "EfficientNet-Lite0", "lite0"),
     _from_imagenet("efficientnet-lite2-served", "EfficientNet-Lite2", "lite2"),
 )

@@ -181,6 +181,22 @@ def test_a_run_with_other_settings_than_its_names_is_not_filed(tmp_path):
     assert not (tmp_path / "training").exists()
 
 
+def test_another_network_than_its_names_is_not_filed(tmp_path):
+    [lite0] = [entry for entry in LINEUP if entry.name == "efficientnet-lite-served"]
+    with pytest.raises(DataError, match="another network than efficientnet-lite-served's: variant 2, not 0"):
+        compare.file(lite0, ROOT / "model", tmp_path)
+    assert not (tmp_path / "training").exists()
+
+
+def test_every_manifest_is_of_its_names_network_and_of_no_other():
+    documents = comparison.read(ROOT / "training" / "manifests")
+    for entry, (name, document) in itertools.product(LINEUP, documents.items()):
+        if document["training"]["recipe"] == entry.recipe:
+            network = compare._others(entry.network, document["network"])
+            settings = compare._others(compare._settings(entry), document["training"]["settings"])
+            assert (not network and not settings) == (name == entry.name), f"{name} as {entry.name}"
+
+
 def test_filing_counts_running_statistics_where_a_manifest_does_not_say(tmp_path, monkeypatch):
     folder = published(tmp_path / "run", "compact-cnn")
     document = json.loads((folder / "manifest.json").read_text())

@@ -37,14 +37,15 @@ def measure_robustness(
     Raises:
         WeightsError: the weights are not those that the manifest describes.
     """
-    engine, _ = open_engine(weights, manifest, 1)  # the cores have a batch each
+    cores = torch.get_num_threads()
+    engine, _ = open_engine(weights, manifest, 1)  # they have a batch each; torch has one thread now if it computes
     classifier = Classifier(engine, manifest)
     conditions = _conditions(manifest, engine.name, len(split))
     shares = _finished(conditions) if kept else {}
     batches = _batches(split)
     progress = Progress(console=console, transient=True)
     task = progress.add_task("", total=len(CORRUPTIONS) * SEVERITIES * len(batches))
-    with progress, ThreadPoolExecutor(torch.get_num_threads()) as pool:
+    with progress, ThreadPoolExecutor(cores) as pool:
         for name in CORRUPTIONS:
             by_severity = shares.setdefault(name, [])
             progress.advance(task, len(by_severity) * len(batches))

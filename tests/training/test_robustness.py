@@ -2,12 +2,14 @@
 
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from rich.console import Console
 
+from handler import engine
 from model.classifier import class_logits
 from model.manifest import MANIFEST_PATH, WEIGHTS_PATH, Manifest
 from training import corruptions, evaluate, robustness
@@ -102,6 +104,27 @@ def test_pictures_left_as_they_are_give_the_accuracy_of_clean_ones(hundred, monk
     figures = measure(hundred)
     assert figures["by_corruption"] == {"nothing": [accuracy] * 5}
     assert figures["accuracy"] == pytest.approx(accuracy)
+
+
+@pytest.mark.parametrize("computes_int8", [True, False])
+def test_every_core_has_a_batch_whichever_engine_computes(few, two_corruptions, monkeypatch, computes_int8):
+    """The float32 engine leaves torch one thread, for each batch."""
+    pools = []
+
+    def pool(workers):
+        pools.append(workers)
+        return ThreadPoolExecutor(workers)
+
+    monkeypatch.setattr(engine, "has_dot_products", lambda: computes_int8)
+    monkeypatch.setattr(robustness, "ThreadPoolExecutor", pool)
+    monkeypatch.setattr(robustness, "_right", lambda *_: 0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        measure(few)
+    finally:
+        torch.set_num_threads(threads)
+    assert pools == [3]
 
 
 def test_a_measurement_that_was_stopped_goes_on_where_it_was(few, two_corruptions, monkeypatch):

@@ -63,8 +63,13 @@ def start(entry: Entry, data: Path, root: Path, console: Console) -> Training:
     """Build an entry's run, which `train` then begins or continues.
 
     Raises:
-        DataError: the data cannot be had, or its test pictures have no labels.
+        DataError: the data cannot be had, its test pictures have no labels, or the entry's runs are not trained here.
     """
+    if entry.recipe == "served":
+        raise DataError(
+            f"{entry.name} learns from photographs and from other networks, which --train has not; "
+            f"train it by make train RECIPE=served, and file it by --take {entry.name} FOLDER"
+        )
     folder = root / "runs" / "compare" / entry.name
     common = ["--data", str(data), "--run", str(folder), "--install", "never"]
     training = prepare(entry.recipe, [*common, *entry.arguments], console)
@@ -183,7 +188,7 @@ def train_missing(entries: list[Entry], data: Path, root: Path, console: Console
     """Train each entry that has no manifest; False when stopped half way.
 
     Raises:
-        DataError: the data cannot be had.
+        DataError: the data cannot be had, or an entry's runs are not trained here.
         ResumeError: a run's folder holds another run.
     """
     for entry in entries:

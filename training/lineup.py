@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from training.finetune import EARLIER_RUNS
-
 VARIANTS: Final = {
     "": "",
     "no-augmentation": "without augmentation",
@@ -41,12 +39,9 @@ def _reference(name: str, title: str, variant: str, *arguments: str) -> Entry:
     return Entry(name, title, variant, "reference", arguments)
 
 
-def _from_imagenet(name: str, title: str, run: str) -> Entry:
-    """Make an entry of one of the served recipe's earlier runs; in its place a taught run's figures may be taken."""
-    values = {knob: value if isinstance(value, tuple) else (value,) for knob, value in EARLIER_RUNS[run].items()}
-    arguments = [each for knob, value in values.items() for each in (f"--{knob.replace('_', '-')}", *map(str, value))]
-    network = {"name": "EfficientNetLite", "variant": EARLIER_RUNS[run]["variant"]}
-    return Entry(name, title, "own-recipe", "served", tuple(arguments), network)
+def _served(name: str, title: str, variant: int) -> Entry:
+    """Make an entry of the served recipe: its runs learn from photographs and each other, so its figures are taken."""
+    return Entry(name, title, "own-recipe", "served", network={"name": "EfficientNetLite", "variant": variant})
 
 
 LINEUP: Final = (
@@ -60,7 +55,7 @@ LINEUP: Final = (
     _reference("efficientnet-lite-scratch", "EfficientNet-Lite0", START, "--network", "EfficientNetLite"),
     _reference("efficientnet-lite", "EfficientNet-Lite0", START, "--network", "EfficientNetLite", "--pretrained"),
     Entry("whitened-convnet", "Whitened ConvNet", "own-recipe", "compact", network={"name": "WhitenedConvNet"}),
-    _from_imagenet("efficientnet-lite-served", "EfficientNet-Lite0", "lite0"),
-    _from_imagenet("efficientnet-lite2-served", "EfficientNet-Lite2", "lite2"),
+    _served("efficientnet-lite-served", "EfficientNet-Lite0", 0),
+    _served("efficientnet-lite2-served", "EfficientNet-Lite2", 2),
 )
-"""Every network that the comparison has, in the order in which they are trained."""
+"""Every network that the comparison has, in the order in which they are trained; the served recipe's are taken."""

@@ -216,6 +216,14 @@ def test_data_without_labels_of_test_pictures_is_said(tmp_path, console, monkeyp
         compare.start(FIRST, tmp_path, tmp_path, console)
 
 
+def test_what_learns_from_photographs_is_not_trained_without_them(tmp_path, npz, console):
+    [entry] = [entry for entry in LINEUP if entry.name == "efficientnet-lite-served"]
+    for command in (compare.train_missing, compare.plan):
+        with pytest.raises(DataError, match="file it by --take efficientnet-lite-served FOLDER"):
+            command([entry], npz, tmp_path, console)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_readme_without_its_marks_is_said():
     with pytest.raises(DataError, match="lacks the lines"):
         comparison.rewritten("# Nothing here\n", "table")

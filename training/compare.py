@@ -59,6 +59,11 @@ def remake(root: Path) -> None:
         plt.close(figure)
 
 
+def run_folder(entry: Entry) -> Path:
+    """Name the folder of an entry's run, below the project's."""
+    return Path("runs/compare") / entry.name
+
+
 def start(entry: Entry, data: Path, root: Path, console: Console) -> Training:
     """Build an entry's run, which `train` then begins or continues.
 
@@ -70,7 +75,7 @@ def start(entry: Entry, data: Path, root: Path, console: Console) -> Training:
             f"{entry.name} learns from photographs and from other networks, which --train has not; "
             f"train it by make train RECIPE=served, and file it by --take {entry.name} FOLDER"
         )
-    folder = root / "runs" / "compare" / entry.name
+    folder = root / run_folder(entry)
     common = ["--data", str(data), "--run", str(folder), "--install", "never"]
     training = prepare(entry.recipe, [*common, *entry.arguments], console)
     if not len(training.data.test):
@@ -185,14 +190,17 @@ def plan(entries: list[Entry], data: Path, root: Path, console: Console) -> None
 
 
 def train_missing(entries: list[Entry], data: Path, root: Path, console: Console) -> bool:
-    """Train each entry that has no manifest; False when stopped half way.
+    """Train each entry that has no manifest, and say which have one; False when stopped half way.
 
     Raises:
         DataError: the data cannot be had, or an entry's runs are not trained here.
         ResumeError: a run's folder holds another run.
     """
     for entry in entries:
-        if (root / MANIFESTS / f"{entry.name}.json").exists():
+        manifest, folder = MANIFESTS / f"{entry.name}.json", run_folder(entry)
+        if (root / manifest).exists():
+            anew = f"delete {manifest}{f' and {folder}' if (root / folder).exists() else ''} to train it anew"
+            console.print(f"{entry.name}: has a manifest, not trained again; {anew}", highlight=False, soft_wrap=True)
             continue
         plan([entry], data, root, console)
         training = start(entry, data, root, console)

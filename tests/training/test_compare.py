@@ -124,6 +124,21 @@ def test_remaking_gives_the_same_bytes(trained):
 def test_what_has_a_manifest_is_not_trained_again(trained, npz, console, monkeypatch):
     monkeypatch.setattr(compare, "start", lambda *_: pytest.fail("it is there"))
     assert compare.train_missing([FIRST, SECOND], npz, trained, console)
+    said = console.file.getvalue()
+    assert (
+        "first: has a manifest, not trained again; delete training/manifests/first.json and runs/compare/first" in said
+    )
+    assert "second: has a manifest" in said
+
+
+def test_what_was_deleted_as_it_says_is_trained_anew(trained, tmp_path, npz, console):
+    root = tmp_path / "root"
+    shutil.copytree(trained, root)
+    (root / "training" / "manifests" / "first.json").unlink()
+    shutil.rmtree(root / "runs" / "compare" / "first")
+    assert compare.train_missing([FIRST, SECOND], npz, root, console)
+    assert "epoch   2" in console.file.getvalue()
+    assert (root / "training" / "manifests" / "first.json").exists()
 
 
 def test_the_plan_says_what_is_done_and_what_is_left(trained, npz, console):

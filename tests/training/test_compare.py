@@ -22,6 +22,7 @@ from training.lineup import LINEUP, START, VARIANTS, Entry
 from training.reference import ReferenceSettings
 from training.settings import parse
 
+README = " ".join((ROOT / "README.md").read_text().split())
 SMALL = ("--network", "CompactCnn", "--epochs", "2", "--batch-size", "45", "--threads", "1")
 FIRST = Entry("first", "Compact CNN", "", "reference", SMALL)
 SECOND = Entry("second", "Compact CNN", START, "reference", (*SMALL, "--no-dropout"))
@@ -275,6 +276,14 @@ def test_what_is_committed_is_what_its_manifests_make(tmp_path):
     compare.remake(root)
     for path, content in made(root).items():
         assert (ROOT / path).read_bytes() == content, f"{path}: run make compare"
+
+
+def test_the_readme_reads_from_the_table_what_it_has():
+    rows = {row.name: row for row in comparison.rows_of(comparison.read(ROOT / "training" / "manifests"))}
+    vgg, resnet = rows["vgg16"], rows["resnet-20"]
+    assert 50 < vgg.parameters / resnet.parameters < 60
+    times = {5: "five", 6: "six", 7: "seven"}[round(vgg.milliseconds / resnet.milliseconds)]
+    assert f"over fifty times ResNet-20's parameters and takes {times} times as long for a picture" in README
 
 
 def test_names_of_networks_that_lie_together_cover_no_other():

@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import re
 import shutil
 import signal
 from types import SimpleNamespace
@@ -213,13 +214,25 @@ def test_every_manifest_is_of_its_names_network_and_of_no_other():
             assert (not network and not settings) == (name == entry.name), f"{name} as {entry.name}"
 
 
-def test_filing_counts_running_statistics_where_a_manifest_does_not_say(tmp_path, monkeypatch):
+@pytest.fixture
+def same_speeds(monkeypatch):
+    """Takes no time to time networks."""
+    speed = {"milliseconds": 1.0, "runs": 1, "hardware": "a slide rule"}
+    monkeypatch.setattr(compare, "speeds", lambda networks: [speed] * len(networks))
+
+
+def test_the_readmes_example_of_taking_a_run_works(tmp_path, same_speeds):
+    [(name, folder)] = re.findall(r'ARGS="--take (\S+) (\S+)"', README)
+    [entry] = [entry for entry in LINEUP if entry.name == name]
+    compare.file(entry, ROOT / folder, tmp_path)
+    assert (tmp_path / "training" / "manifests" / f"{name}.json").exists()
+
+
+def test_filing_counts_running_statistics_where_a_manifest_does_not_say(tmp_path, same_speeds):
     folder = published(tmp_path / "run", "compact-cnn")
     document = json.loads((folder / "manifest.json").read_text())
     del document["network"]["running_statistics"]
     (folder / "manifest.json").write_text(json.dumps(document))
-    speed = {"milliseconds": 1.0, "runs": 1, "hardware": "a slide rule"}
-    monkeypatch.setattr(compare, "speeds", lambda networks: [speed] * len(networks))
     [entry] = [entry for entry in LINEUP if entry.name == "compact-cnn"]
     compare.file(entry, folder, tmp_path)
     filed = json.loads((tmp_path / "training" / "manifests" / "compact-cnn.json").read_text())

@@ -1,11 +1,15 @@
 """A version comes, serves, and goes, while people ask without a pause."""
 
+import re
+from collections import Counter
+
 import pytest
 import requests
 
 from operations.errors import Refused
 from operations.history import Default, History
 from operations.versions import Versions
+from tests.operations import demonstration
 from tests.operations.conftest import BETTER, SERVED, copy_archive, loaded, operate_on
 from tests.operations.traffic import PHOTO, Traffic
 from tests.service import Service
@@ -32,6 +36,13 @@ def test_a_rollout_and_a_rollback_under_load_lose_and_mix_nothing(operate, opera
         assert answer.sha256 == expected.sha256
         assert answer.scores == pytest.approx([expected.document["score"]] * len(answer.scores), abs=1e-4)
     assert loaded(operate) == [SERVED]
+
+
+def test_the_written_rollout_begins_as_the_demonstration_writes_it():
+    written = demonstration.DOCUMENT.read_text().split("```")[0]
+    [served] = re.findall(r"weights of (\S+) and", written)
+    made = demonstration.document(["", ""], Counter(), 0, 0).split("```")[0]
+    assert written == made.replace(f"weights of {SERVED}", f"weights of {served}")
 
 
 def test_a_version_that_is_still_asked_is_not_removed(operate, operated, load, torchserve, hurried):

@@ -20,7 +20,7 @@ DOCKERFILES := handler/Dockerfile gateway/Dockerfile deploy/scaled/Dockerfile
 help:
 	@echo "make serve     start the service: page and API on http://127.0.0.1:8000"
 	@echo "make models    the model's versions in the running service: ARGS=list, ARGS=--help for the rest"
-	@echo "make test      run every test"
+	@echo "make test      run every test but those of the images"
 	@echo "make test-containers  build the images and test what runs of them; needs Docker with compose"
 	@echo "make fuzz      fuzz the decoding of pictures for 20 minutes; ARGS=\"--seconds 60\""
 	@echo "make check     formatter, linters, types (reads only); make format mends what can be mended"

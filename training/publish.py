@@ -41,7 +41,7 @@ def publish(training: Training, console: Console) -> None:
         "training": json.loads((run / "settings.json").read_text())
         | {"seconds": round(training.progressed.seconds), "epoch": training.chosen_epoch}
         | training.notes(),
-        "data": {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
+        "data": {"train": len(training.images), "validation": len(data.validation), "test": len(data.test)},
     }
     document, test = measured(described, weights, data, console)
     document["history"] = history(training, console)

@@ -516,6 +516,14 @@ def test_publishing_leaves_manifest_weights_and_plots(published, tmp_path):
     assert plots == {f"{name}.png" for name in names}
 
 
+def test_the_manifest_says_how_many_pictures_were_trained_on(compact, tiny, console):
+    training = start(replace(compact, epochs=1, limit=40), tiny, console)
+    run.train(training, console)
+    publish.publish(training, console)
+    document = json.loads((compact.run / "manifest.json").read_text())
+    assert document["data"] == {"train": 40, "validation": 100, "test": 100}
+
+
 def change_served(served, **changes):
     """Write other things into the served manifest; gives it as it lies there then."""
     document = json.loads(served["MANIFEST_PATH"].read_text()) | changes

@@ -39,3 +39,11 @@ def test_its_figures_of_the_classes_are_the_manifests():
     for label, row in zip(metrics["f1"], metrics["confusion"], strict=True):
         right = row[list(metrics["f1"]).index(label)] / sum(row)
         assert f"| {label} | {100 * right:.2f} % |" in CARD
+
+
+def test_it_says_which_runs_had_changes_that_were_not_committed():
+    training = Manifest.read().document["training"]
+    commits = [run["made_by"]["commit"] for run in [*training["before"], training]]
+    assert [commit.endswith("-dirty") for commit in commits[-3:]] == [False, True, True]
+    assert not any(commit.endswith("-dirty") for commit in commits[:-2])
+    assert "(with `-dirty` for the last two runs: they had changes that were not committed yet)" in CARD

@@ -1,6 +1,7 @@
 """The compact recipe: a network from nothing, within an hour on two CPU cores."""
 
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,11 +51,11 @@ class CompactSettings(Settings):
         super().__post_init__()
         if len(self.widths) != 3 or min(self.widths) < 1:
             raise ValueError(f"widths must be three positive numbers, not {self.widths}")
-        for name, most in (("shift", 31), ("cutout", 32)):  # pictures have 32 pixels a side, and edges are mirrored
-            if not 0 <= getattr(self, name) <= most:
-                raise ValueError(f"{name} must be 0 to {most} pixels, not {getattr(self, name)}")
-        if not 0 <= self.warped <= 1:
-            raise ValueError(f"warped must be 0 to 1, not {self.warped}")
+        self.within(0, 31, "shift")  # pictures have 32 pixels a side, and edges are mirrored
+        self.within(0, 32, "cutout")
+        self.within(0, 1, "warped", "label_smoothing")
+        self.within(0, inf, "conv_lr", "conv_momentum", "weight_decay", "whiten_bias_epochs")
+        self.above_zero("bias_lr", "head_lr", "momentum")
         check(self.hard_epochs)
 
 

@@ -192,17 +192,11 @@ class FinetuneSettings(Settings):
         if missing := sorted(str(path) for path in named if not path.is_file()):
             raise ValueError(f"there is no file {' and no file '.join(missing)} to start from or to learn from")
         check(self.hard_epochs)
-        most = {
-            "unmixed_epochs": self.epochs,
-            "still_epochs": self.epochs,
-            "taught": 1,
-            "taught_photographs": 1,
-            "of_earlier": 1,
-        }
-        for name in (*most, "mixed", "still_blocks"):
-            if not 0 <= getattr(self, name) <= most.get(name, inf):
-                bound = f"to {most[name]}" if name in most else "or more"
-                raise ValueError(f"{name} must be 0 {bound}, not {getattr(self, name)}")
+        self.within(0, self.epochs, "unmixed_epochs", "still_epochs")
+        self.within(0, 1, "taught", "taught_photographs", "of_earlier")
+        self.within(0, 1, "photographs_of_ten", "label_smoothing", "average")
+        self.within(0, inf, "lr", "weight_decay", "mixed", "still_blocks")
+        self.within(1, inf, "photograph_batch", "detail")
 
     def earlier(self) -> list["FinetuneSettings"]:
         """Give the runs that this one wants the weights of, in the order in which they are trained.

@@ -5,6 +5,7 @@ network's own. Nothing is tuned to a network: the recipe is for comparing, not f
 """
 
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,9 +81,8 @@ class ReferenceSettings(Settings):
                 raise ValueError(f"{name} cannot be left out of {self.network}")
         if self.pretrained and self.network not in PRETRAINED:
             raise ValueError(f"there are no pretrained weights of {self.network}, only of {', '.join(PRETRAINED)}")
-        for name in ("plateau", "patience"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        self.within(1, inf, "plateau", "patience")
+        self.within(0, 1, "reduction")
 
     def as_json(self) -> dict[str, Any]:
         return super().as_json() | {"optimizer": asdict(OPTIMIZERS[self.network])}

@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,9 +35,29 @@ class Settings:
     def __post_init__(self) -> None:
         if self.install not in ("better", "always", "never"):
             raise ValueError(f"install must be better, always or never, not {self.install!r}")
-        for name, least in (("epochs", 1), ("batch_size", 1), ("threads", 0), ("limit", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more, not {getattr(self, name)}")
+        self.within(1, inf, "epochs", "batch_size")
+        self.within(0, inf, "threads", "limit")
+
+    def within(self, least: float, most: float, *names: str) -> None:
+        """Refuse numbers that are not from `least` to `most`.
+
+        Raises:
+            ValueError: one of them is not.
+        """
+        bound = f"{least} or more" if most == inf else f"{least} to {most}"
+        for name in names:
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be {bound}, not {getattr(self, name)}")
+
+    def above_zero(self, *names: str) -> None:
+        """Refuse numbers that are not above 0.
+
+        Raises:
+            ValueError: one of them is not.
+        """
+        for name in names:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
 
     def as_json(self) -> dict[str, Any]:
         """Give what decides the weights, as plain values; folders and the machine's threads are left out."""

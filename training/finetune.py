@@ -192,6 +192,12 @@ class FinetuneSettings(Settings):
         if missing := sorted(str(path) for path in named if not path.is_file()):
             raise ValueError(f"there is no file {' and no file '.join(missing)} to start from or to learn from")
         check(self.hard_epochs)
+        *_, latest = EARLIER_RUNS.values()
+        if self.start == EARLIER and self.variant != latest["variant"]:
+            raise ValueError(
+                f"variant must be {latest['variant']}, that of the run before, not {self.variant}; "
+                "--start imagenet or --start FILE begins elsewhere"
+            )
         self.within(0, self.epochs, "unmixed_epochs", "still_epochs")
         self.within(0, 1, "taught", "taught_photographs", "of_earlier")
         self.within(0, 1, "photographs_of_ten", "label_smoothing", "average")

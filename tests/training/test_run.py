@@ -278,7 +278,7 @@ def test_photographs_are_shown_down_to_their_own_sharpness(served, tiny, console
 
 def test_what_comes_first_must_be_there(served):
     assert not served.earlier()
-    wanting = replace(served, start=EARLIER)
+    wanting = replace(served, start=EARLIER, variant=2)
     assert [each.run.name for each in wanting.earlier()] == [
         "lite0",
         "lite2",
@@ -292,8 +292,14 @@ def test_what_comes_first_must_be_there(served):
         wanting.after([each.run / "weights.safetensors" for each in wanting.earlier()])
 
 
+def test_a_variant_that_the_run_before_has_not_is_said_before_any_run(served):
+    with pytest.raises(ValueError, match="variant must be 2, that of the run before, not 0"):
+        replace(served, start=EARLIER)
+    assert replace(served, teachers=(EARLIER,)).variant == 0  # teachers may be of any
+
+
 def test_a_run_learns_from_those_trained_apart_and_from_the_latest(served, tmp_path):
-    wanting = replace(served, start=EARLIER, teachers=(EARLIER,))
+    wanting = replace(served, start=EARLIER, teachers=(EARLIER,), variant=2)
     weights = [tmp_path / f"{each.run.name}.safetensors" for each in wanting.earlier()]
     for path in weights:
         path.touch()
@@ -476,6 +482,7 @@ def test_the_kept_weights_are_an_average(served, tiny, console):
         ["served", "--teachers", "earlier", "none"],
         ["served", "--teachers", "imagenet"],
         ["served", "--variant", "1"],
+        ["served", "--variant", "0"],
         ["served", "--photograph-batch", "0"],
         ["served", "--photographs-of-ten", "2"],
         ["served", "--average", "2"],

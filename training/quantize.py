@@ -67,10 +67,12 @@ def calibration_pictures(classifier: Classifier, split: Split, photographs: Path
     """Give training pictures as the handler reads them; half of them photographs, if there is a folder or zip of them.
 
     Raises:
-        DataError: there is none, or it holds fewer pictures.
+        DataError: there is none, or there are fewer pictures of either kind.
     """
     rng = np.random.default_rng(SEED)
     wanted = count // 2 if photographs else count
+    if wanted > len(split):
+        raise DataError(f"there are {len(split):,} training pictures, and {wanted:,} are to calibrate with")
     chosen = rng.choice(len(split.images), wanted, replace=False)
     pictures = [classifier.read(png(split.images[index])) for index in chosen]
     if photographs:
@@ -206,6 +208,8 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=512, help="how many to calibrate with (default: 512)")
     parser.add_argument("--version", help="the model's version from now on (default: it stays)")
     options = parser.parse_args()
+    if options.pictures < 1:
+        parser.error(f"--pictures must be 1 or more, not {options.pictures}")
     use_machine(threads=0)
     console = Console()
     new = INT8_PATH.with_suffix(".new")

@@ -120,3 +120,14 @@ def test_too_few_photographs_are_said(network, served, tiny, photographs_zip):
     classifier = Classifier(Float32Engine(network), Manifest.read())
     with pytest.raises(DataError, match="fewer than 75 pictures"):
         quantize.calibration_pictures(classifier, tiny.train, photographs_zip, 150)
+
+
+def test_too_few_training_pictures_are_said(served, npz, monkeypatch):
+    with pytest.raises(SystemExit, match="there are 180 training pictures, and 100,000 are to calibrate with"):
+        main(monkeypatch, npz, "--pictures", "100000")
+
+
+def test_calibrating_with_nothing_is_said(served, npz, monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        main(monkeypatch, npz, "--pictures", "0")
+    assert "--pictures must be 1 or more, not 0" in capsys.readouterr().err

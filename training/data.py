@@ -50,8 +50,10 @@ class Split:
             )
         if self.labels.shape != self.images.shape[:1]:
             raise DataError(f"{len(self.images)} pictures came with labels of shape {self.labels.shape}")
-        if len(self.labels) and self.labels.max() >= len(LABELS):
-            raise DataError(f"class indices must be 0 to {len(LABELS) - 1}, found {self.labels.max()}")
+        if not np.issubdtype(self.labels.dtype, np.integer):
+            raise DataError(f"class indices must be whole numbers, not {self.labels.dtype}")
+        if len(wrong := self.labels[(self.labels < 0) | (self.labels >= len(LABELS))]):
+            raise DataError(f"class indices must be 0 to {len(LABELS) - 1}, found {wrong[0]}")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -74,10 +76,15 @@ def load(source: Path) -> Cifar10:
     """Read CIFAR-10 from `source`: an `.npz` file, a folder in Kaggle's layout, or a folder to download into.
 
     Raises:
-        DataError: nothing usable is there and it cannot be downloaded.
+        DataError: nothing usable is there and it cannot be downloaded, or there are too few pictures to split.
     """
     development, test = read(source)
-    train, validation = split_indices(development.labels)
+    try:
+        train, validation = split_indices(development.labels)
+    except ValueError as error:
+        raise DataError(
+            f"{source} has too few training pictures to set a tenth of each class aside: {error}"
+        ) from error
     return Cifar10(development.take(train), development.take(validation), test)
 
 

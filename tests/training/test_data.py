@@ -88,7 +88,10 @@ def test_the_split_of_the_whole_data_set_never_changes():
         ({"train_images": np.zeros((200, 3, 32, 32), np.uint8)}, "of shape"),
         ({"train_images": np.zeros((200, 32, 32, 3), np.float32)}, "float32"),
         ({"train_labels": np.zeros(199, np.uint8)}, "200 pictures"),
-        ({"train_labels": np.full(200, 10, np.uint8)}, "0 to 9"),
+        ({"train_labels": np.full(200, 10, np.uint8)}, "0 to 9, found 10"),
+        ({"train_labels": np.full(200, -1, np.int64)}, "0 to 9, found -1"),
+        ({"train_labels": np.arange(200) % 10 / 1.0}, "whole numbers, not float64"),
+        ({"train_labels": np.r_[0, np.arange(199) % 9 + 1]}, "too few training pictures to set a tenth of each class"),
     ],
 )
 def test_an_archive_that_is_not_cifar10_is_named(npz, tmp_path, change, words):
@@ -121,6 +124,9 @@ def test_a_damaged_picture_in_an_archive_is_named(npz, tmp_path):
     ("name", "content", "words"),
     [
         ("trainLabels.csv", b"picture,class\n1,cat\n", "the columns id and label"),
+        ("trainLabels.csv", b"", "the columns id and label"),
+        ("trainLabels.csv", b"id,label\n", "too few training pictures"),
+        ("trainLabels.csv", b"id,label\n1,cat\n2,dog\n", "too few training pictures"),
         ("trainLabels.csv", b"id,label\none,cat\n", "an id that is no number"),
         ("trainLabels.csv", b"id,label\n1\n", "not CIFAR-10's: None"),
         ("train/1.png", b"not a picture", r"1\.png is no picture"),

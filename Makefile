@@ -41,6 +41,7 @@ help:
 	@echo "make chaos     break, overload and stop a running service of its own, and report what became of requests"
 	@echo "make soak      a million requests, and what the service's processes hold meanwhile; ARGS=--help for fewer"
 	@echo "make archive   pack $(ARCHIVE)"
+	@echo "make clean     remove the virtual environments, $(ARCHIVE) and the tools' caches"
 
 serve: $(ARCHIVE)
 	$(BIN)/python -m launcher

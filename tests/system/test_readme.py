@@ -7,6 +7,7 @@ import subprocess
 import pytest
 from PIL import Image
 
+from gateway.problems import KINDS
 from model.manifest import Manifest
 from tests.service import ROOT
 
@@ -35,6 +36,19 @@ def test_its_curl_lines_work(service, tmp_path, block):
     assert done.returncode == 0, done.stderr
     pictures_sent = len(re.findall(r"@photo\.jpg|@other\.png", block))
     assert len(re.findall(r'"label": ?"cat", ?"score": ?[\d.]+, ?"in_scope"', done.stdout)) == pictures_sent
+
+
+def test_its_table_has_every_status_of_the_api():
+    listed = {int(status) for status in re.findall(r"^\| (4\d\d|5\d\d) \|", README, re.MULTILINE)}
+    elsewhere = {401, 403, 404, 405}  # the status page's, and those of addresses and methods that are none
+    assert listed == {kind.status for kind in KINDS.values()} - elsewhere
+
+
+def test_make_help_lists_every_target():
+    [targets] = re.findall(r"^\.PHONY: (.*?)\n\n", (ROOT / "Makefile").read_text(), re.DOTALL | re.MULTILINE)
+    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = set(re.findall(r"make ([a-z-]+)", shown))
+    assert set(targets.replace("\\\n", " ").split()) - {"help"} <= listed
 
 
 def test_its_figures_are_the_manifests():

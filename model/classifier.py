@@ -50,8 +50,9 @@ class Classifier:
     """A network's engine with its calibration.
 
     Scores are probabilities at the manifest's temperature, fitted on validation data. `in_scope_score` is the share of
-    validation pictures that look less like one of the ten than this picture does, a conformal p-value (Bates et al.
-    2023, arXiv:2104.08279): a threshold of this value would refuse about that share of pictures of the ten classes.
+    validation pictures and of photographs of the ten, both weighing the same, that look less like one of the ten than
+    this picture does, a conformal p-value (Bates et al. 2023, arXiv:2104.08279): a threshold of this value would refuse
+    about that share of such pictures. Where a manifest's scope names no photographs, validation pictures are all.
     """
 
     def __init__(self, engine: Engine, manifest: Manifest) -> None:

@@ -1,6 +1,6 @@
 """Photographs without labels, which teach the network sharpness, other framing and what is none of the ten.
 
-What they show is asked of a larger network trained on ImageNet, once; its answers are kept beside the run.
+What they show is asked of EfficientNet-Lite2 as it was trained on ImageNet, once a run; its answers are kept beside it.
 """
 
 import hashlib

@@ -1,12 +1,19 @@
 """How gunicorn serves the gateway; it reads the same settings as the application."""
 
+import sys
+
 from gunicorn.glogging import Logger
+from pydantic import ValidationError
 from structlog.processors import JSONRenderer, TimeStamper, add_log_level, format_exc_info
 from structlog.stdlib import ProcessorFormatter
 
 from gateway.settings import Settings
 
-_settings = Settings()
+try:
+    _settings = Settings()
+except ValidationError as error:
+    wrong = error.errors()[0]
+    sys.exit(f"gateway: GATEWAY_{str(wrong['loc'][0]).upper()}: {wrong['msg']}")
 
 
 class _Logger(Logger):  # type: ignore[misc]

@@ -1,8 +1,10 @@
 """Everything about the gateway that an operator may set: environment variables `GATEWAY_…`, read once at the start."""
 
 import os
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 from limits import parse_many
 from pydantic import Field, field_validator
@@ -10,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MEGABYTE = 1_000_000
 SHORTEST_TOKEN = 16
+_ADDRESS: Final = re.compile(r"http://(\[[^]/@]+\]|[^][/:@?#\s]+)(:[0-9]+)?/?", re.IGNORECASE)
 
 
 class Settings(BaseSettings):
@@ -87,9 +90,25 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("torchserve_url")
+    @classmethod
+    def _check_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for address in value or ("",):
+            if not _is_address(address):
+                raise ValueError(f"{address!r} is not http://HOST or http://HOST:PORT")
+        return value
+
     @field_validator("rate_limit")
     @classmethod
     def _check_rate_limit(cls, value: str) -> str:
         if value:
             parse_many(value)  # a wrong one would otherwise be noticed at the first request
         return value
+
+
+def _is_address(text: str) -> bool:
+    """Say whether a text is http://host or http://host:port: of anything else a part would be passed over."""
+    try:
+        return bool(_ADDRESS.fullmatch(text)) and urlsplit(text).port != 0
+    except ValueError:  # a port above 65535
+        return False

@@ -1,4 +1,7 @@
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -6,7 +9,7 @@ from pydantic import ValidationError
 
 from gateway.settings import Settings
 
-README = Path(__file__).parent.parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent.parent
 
 
 def test_settings_come_from_the_environment(monkeypatch):
@@ -21,12 +24,49 @@ def test_an_ill_typed_setting_is_named(monkeypatch, name, value):
         Settings()
 
 
+def test_torchserves_addresses_are_separated_by_commas(monkeypatch):
+    addresses = ("http://127.0.0.1:8080", "http://[::1]:8080", "http://torch_serve/", "http://torchserve.example.org")
+    monkeypatch.setenv("GATEWAY_TORCHSERVE_URL", " , ".join(addresses))
+    assert Settings().torchserve_url == addresses
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("", ",", "torchserve:8080", "https://torchserve:8443", "http://", "http://:8080", "http://[::1:8080"),
+        *("http://torchserve:0", "http://torchserve:99999", "http://torchserve:", "http://torchserve:port"),
+        *("http://torchserve/path", "http://torchserve?query", "http://a:b@torchserve", "http://one:1 http://two:2"),
+        "http://one:1,two:2",
+    ],
+)
+def test_an_address_of_which_a_part_would_be_passed_over_is_refused(monkeypatch, address):
+    monkeypatch.setenv("GATEWAY_TORCHSERVE_URL", address)
+    with pytest.raises(ValidationError, match="is not http://HOST or http://HOST:PORT"):
+        Settings()
+
+
+def test_a_wrong_setting_stops_the_start_with_one_sentence():
+    done = subprocess.run(
+        [sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gateway" / "gunicorn.conf.py")],
+        cwd=ROOT,
+        env=os.environ | {"GATEWAY_TORCHSERVE_URL": "https://torchserve:8443"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith("gateway: GATEWAY_TORCHSERVE_URL: ")
+    assert "'https://torchserve:8443' is not http://HOST" in line
+
+
 def test_every_setting_is_described():
     assert all(field.description for field in Settings.model_fields.values())
 
 
 def test_the_readme_lists_every_setting_with_its_default():
-    rows = re.findall(r"^\| `GATEWAY_(\w+)` \| ?(.*?) ?\| (.+) \|$", README.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `GATEWAY_(\w+)` \| ?(.*?) ?\| (.+) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
     listed = {name.lower(): (default, description) for name, default, description in rows}
     expected = {}
     for name, field in Settings.model_fields.items():

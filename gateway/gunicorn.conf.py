@@ -32,7 +32,7 @@ sendfile = False  # head and body are sent together (worker.py)
 workers = 1  # the gateway waits for TorchServe nearly all of its time; threads do that well enough
 threads = _settings.threads
 timeout = 60  # seconds until a stuck worker is replaced
-graceful_timeout = 15  # longer than answer_timeout_seconds: what was accepted is answered before a stop
+graceful_timeout = _settings.stop_seconds
 control_socket_disable = True  # nobody manages it that way, and it would leave a folder in the home
 logger_class = _Logger
 # gunicorn's own lines are JSON as well. Only errors: malformed requests are their senders' business.

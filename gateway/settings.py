@@ -1,5 +1,6 @@
 """Everything about the gateway that an operator may set: environment variables `GATEWAY_…`, read once at the start."""
 
+import math
 import os
 import re
 from pathlib import Path
@@ -48,7 +49,9 @@ class Settings(BaseSettings):
         description="TorchServe's key file; `{address}` in it is the IP address of the TorchServe it is of",
     )
     connect_timeout_seconds: float = Field(1.0, gt=0, description="for the connection to TorchServe")
-    answer_timeout_seconds: float = Field(10.0, gt=0, description="for TorchServe's answer; then 504")
+    answer_timeout_seconds: float = Field(
+        10.0, gt=0, description="for TorchServe's answer; then 504; a stop may take 5 seconds longer"
+    )
     max_image_bytes: int = Field(20 * MEGABYTE, ge=1, description="largest picture; a larger one gets 413")
     max_request_bytes: int = Field(100 * MEGABYTE, ge=1, description="largest request, all pictures together")
     max_images: int = Field(32, ge=1, description="pictures in one request")
@@ -72,6 +75,11 @@ class Settings(BaseSettings):
         "",
         description="where `make models` says which version is on trial; empty for `trial.json` in `TS_MODEL_STORE`",
     )
+
+    @property
+    def stop_seconds(self) -> int:
+        """How long a stop may take, so that what was accepted is answered first."""
+        return math.ceil(self.answer_timeout_seconds) + 5
 
     @property
     def trial_path(self) -> Path:

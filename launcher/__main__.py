@@ -166,7 +166,7 @@ class Launcher:
         parts: list[Part] = []
         try:
             for name, start in starts:
-                parts.append(Part(name, start, self.say))
+                parts.append(Part(name, start, self.say, stop_seconds=self.settings.stop_seconds))
             yield parts
         finally:
             for part in reversed(parts):

@@ -23,6 +23,9 @@ class Settings(BaseSettings):
 
     gateway_host: str = Field("127.0.0.1", description="address that the gateway listens on")
     gateway_port: int = Field(8000, ge=1, le=65535, description="the page and the REST API")
+    gateway_answer_timeout_seconds: float = Field(
+        10, gt=0, description="that the gateway waits for TorchServe's answer"
+    )
     ts_inference_host: str = Field("127.0.0.1", description="address that TorchServe's inference API listens on")
     ts_metrics_host: str = Field("127.0.0.1", description="address that TorchServe's metrics are at")
     ts_inference_port: int = Field(8080, ge=1, le=65535, description="TorchServe's inference API")
@@ -43,6 +46,11 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field(
         "text", description="json makes every line on standard output a JSON object"
     )
+
+    @property
+    def stop_seconds(self) -> float:
+        """How long a part may take to stop: the gateway answers what it has accepted, and needs 5 seconds more."""
+        return self.gateway_answer_timeout_seconds + 10
 
     @property
     def ports(self) -> dict[str, int]:

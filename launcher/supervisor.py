@@ -9,19 +9,21 @@ from launcher.processes import Child
 LONGEST_PAUSE_SECONDS: Final = 30.0
 STEADY_SECONDS: Final = 60.0
 """A part that has run for so long is no longer taken to be failing."""
-_STOP_SECONDS: Final = 20.0
 _MOST_DOUBLINGS: Final = 30
 
 
 class Part:
     """A process that is started again when it has ended, after a pause that doubles while it keeps ending."""
 
-    def __init__(self, name: str, start: Callable[[], Child], say: Callable[[str], None]) -> None:
+    def __init__(
+        self, name: str, start: Callable[[], Child], say: Callable[[str], None], *, stop_seconds: float
+    ) -> None:
         self.name = name
         self.started = time.monotonic()
         self.child = start()
         self._start = start
         self._say = say
+        self._stop_seconds = stop_seconds
         self._failures = 0
         self._start_at: float | None = None
 
@@ -59,7 +61,7 @@ class Part:
 
     def stop(self) -> None:
         """Stop it for good."""
-        self.child.stop(_STOP_SECONDS)
+        self.child.stop(self._stop_seconds)
 
 
 class Watch:

@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+import launcher.settings
 from gateway.settings import Settings
 from tests.deploy.conftest import DEPLOY
 from tests.service import ROOT
@@ -18,9 +19,12 @@ class Loader(yaml.SafeLoader):
 Loader.add_constructor("!reset", lambda *_: None)
 
 
+def described(file, service):
+    return yaml.load(file.read_text(), Loader)["services"][service]
+
+
 def environment(file, service):
-    described = yaml.load(file.read_text(), Loader)
-    return described["services"][service]["environment"]
+    return described(file, service)["environment"]
 
 
 @pytest.mark.parametrize(
@@ -35,6 +39,17 @@ def test_a_setting_is_taken_from_the_environment_of_docker_compose(service, vari
     for variable in variables:
         assert variable in passed_on
         assert passed_on[variable] is None or passed_on[variable].startswith(f"${{{variable}:-")
+
+
+@pytest.mark.parametrize(
+    ("file", "service", "needed"),
+    [
+        ("docker-compose.yml", "gateway", Settings().stop_seconds),
+        ("deploy/swarm/stack.yml", "cifar10", launcher.settings.Settings().stop_seconds),
+    ],
+)
+def test_a_stop_waits_for_what_the_gateway_has_accepted(file, service, needed):
+    assert int(described(ROOT / file, service)["stop_grace_period"].removesuffix("s")) > needed
 
 
 def test_the_balancer_says_who_sends_and_the_gateways_believe_it_alone():

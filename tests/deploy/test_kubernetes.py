@@ -142,8 +142,7 @@ def test_torchserve_starts_first_and_stops_last(pod, named):
     assert sidecar["restartPolicy"] == "Always"
     # Its start must not wait for the gateway, which is started afterwards.
     assert ports(sidecar)[sidecar["startupProbe"]["httpGet"]["port"]] == 8082
-    gunicorn_finishes_within = 15  # graceful_timeout
-    grace = named["gateway"]["lifecycle"]["preStop"]["sleep"]["seconds"] + gunicorn_finishes_within
+    grace = named["gateway"]["lifecycle"]["preStop"]["sleep"]["seconds"] + Settings().stop_seconds
     assert pod["terminationGracePeriodSeconds"] > grace + 10
 
 

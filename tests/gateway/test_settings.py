@@ -1,5 +1,6 @@
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,12 @@ def test_a_wrong_setting_stops_the_start_with_one_sentence():
     [line] = done.stderr.splitlines()
     assert line.startswith("gateway: GATEWAY_TORCHSERVE_URL: ")
     assert "'https://torchserve:8443' is not http://HOST" in line
+
+
+def test_a_stop_takes_as_long_as_answers_may(monkeypatch):
+    monkeypatch.setenv("GATEWAY_ANSWER_TIMEOUT_SECONDS", "60.5")
+    configured = runpy.run_path(str(ROOT / "gateway" / "gunicorn.conf.py"))
+    assert configured["graceful_timeout"] == Settings().stop_seconds == 66
 
 
 def test_every_setting_is_described():

@@ -11,6 +11,7 @@ import sys
 import psutil
 import pytest
 
+import gateway.settings
 from launcher.__main__ import Launcher, StartError
 from launcher.settings import Settings
 from tests.service import PORTS, ROOT, Service, answers, eventually, free_ports
@@ -78,6 +79,13 @@ def test_why_a_port_cannot_be_had_is_said(monkeypatch, number, words):
     monkeypatch.setattr("socket.socket.bind", bind)
     with pytest.raises(StartError, match=words):
         Launcher(Settings(gateway_port=8000), with_gateway=True)._check_ports()
+
+
+@pytest.mark.parametrize("seconds", ["10", "60.5"])
+def test_the_gateway_is_given_time_to_answer_what_it_has_accepted(monkeypatch, seconds):
+    assert Settings().stop_seconds > gateway.settings.Settings().stop_seconds
+    monkeypatch.setenv("GATEWAY_ANSWER_TIMEOUT_SECONDS", seconds)
+    assert Settings().stop_seconds > gateway.settings.Settings().stop_seconds
 
 
 def test_a_java_home_without_java_is_named(tmp_path, monkeypatch):

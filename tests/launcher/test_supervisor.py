@@ -3,6 +3,8 @@
 import errno
 import os
 import sys
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -28,7 +30,7 @@ def make_part(tmp_path, says):
             started.append(Child("it", [sys.executable, "-c", code], dict(os.environ), tmp_path))
             return started[-1]
 
-        part = Part("it", start, says.append)
+        part = Part("it", start, says.append, stop_seconds=1)
         parts.append(part)
         return part, started
 
@@ -108,6 +110,13 @@ def test_one_that_ran_steadily_is_started_again_at_once(make_part, says, monkeyp
         now[0] += supervisor.STEADY_SECONDS + 1
         part.revive()
     assert all("in 0 seconds" in said for said in says)
+
+
+def test_a_stop_waits_as_long_as_was_said(says):
+    waited: list[float] = []
+    child = cast(Child, SimpleNamespace(stop=waited.append))
+    Part("it", lambda: child, says.append, stop_seconds=70).stop()
+    assert waited == [70]
 
 
 @pytest.mark.parametrize(("has_answered", "allowed"), [(False, 100), (True, 10)])

@@ -68,7 +68,9 @@ def _limit(app: Flask, rate: str) -> None:
     )
 
     def is_free() -> bool:
-        return request.blueprint in ("health", "kserve-health", None) or request.endpoint == "static"
+        is_preflight = request.method == "OPTIONS"
+        is_file = request.endpoint in ("static", "documentation.swagger_ui")
+        return is_preflight or is_file or request.blueprint in ("health", "kserve-health", None)
 
     limiter.request_filter(is_free)
 

@@ -52,12 +52,22 @@ def test_one_address_may_ask_so_often(make_app):
     assert another.status_code == 200
 
 
-def test_probes_metrics_and_static_files_are_not_counted(make_app):
+def test_probes_metrics_and_files_of_pages_are_not_counted(make_app):
     client = make_app(rate_limit="1 per minute").test_client()
-    for path in ("/livez", "/readyz", "/metrics", "/static/page.css"):
+    for path in ("/livez", "/readyz", "/metrics", "/static/page.css", "/docs/css/swagger-ui.css"):
         for _ in range(2):
             with client.get(path) as response:
                 assert response.status_code == 200, path
+
+
+def test_a_browser_that_asks_whether_it_may_ask_is_not_counted(make_app):
+    client = make_app(rate_limit="1 per minute", cors_origins="https://a.example").test_client()
+    headers = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
+    for _ in range(2):
+        response = client.options("/api/v1/classify", headers=headers)
+        assert response.status_code == 200
+        assert response.headers["Access-Control-Allow-Origin"] == "https://a.example"
+    assert client.post("/api/v1/classify", data=b"picture").status_code == 200
 
 
 @pytest.mark.parametrize(("proxies", "statuses"), [(0, [200, 429]), (1, [200, 200])])

@@ -132,6 +132,21 @@ def test_the_model_page_shows_what_the_manifest_says(client):
         assert all(f">{count}</td>" in page for count in row)
 
 
+def test_the_model_page_says_which_pictures_were_measured(client, monkeypatch):
+    page = client.get("/model?language=en", headers=HTML).text
+    assert "are of CIFAR-10's 10,000 test pictures" in page
+    assert "validation pictures" not in page
+    metrics = {"validation": SERVED.document["metrics"]["validation"]}
+    document = {name: value for name, value in SERVED.document.items() if name != "robustness"}
+    show_manifest(monkeypatch, document | {"metrics": metrics})
+    page = client.get("/model?language=en", headers=HTML).text
+    assert "are of 5,000 validation pictures" in page
+    assert f"{100 * metrics['validation']['accuracy']:.2f} %" in page
+    assert page.count("test pictures") == 1
+    assert "no test pictures were measured" in page
+    assert "5\xa0000 перевірочних зображеннях" in client.get("/model?language=uk", headers=HTML).text
+
+
 ROBUSTNESS: dict[str, Any] = {
     "pictures": 10_000,
     "accuracy": 0.6125,

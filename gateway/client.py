@@ -3,6 +3,7 @@
 import argparse
 import csv
 import glob
+import io
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -45,10 +46,12 @@ def files_of(arguments: list[str]) -> list[Path]:
 
 def classify(url: str, file: Path, top_k: int) -> dict[str, Any]:
     """Give the gateway's result for one file, or `{"error": …}` in its place."""
+    name = file.name.encode(errors="replace").decode()  # a name on a disk need not be UTF-8
     try:
         with file.open("rb") as picture:
+            form = {"image": (name, picture)}
             response = requests.post(
-                f"{url}/api/v1/classify", params={"top_k": top_k}, files={"image": picture}, timeout=TIMEOUT_SECONDS
+                f"{url}/api/v1/classify", params={"top_k": top_k}, files=form, timeout=TIMEOUT_SECONDS
             )
     except OSError as error:  # requests' errors of connection are OSErrors as well
         return _failed(file, "Not sent", f"{type(error).__name__}: {error}")
@@ -72,7 +75,13 @@ def write_csv(results: list[dict[str, Any]]) -> None:
     writer.writeheader()
     for result in results:
         error = result.get("error")
-        writer.writerow(result | {"error": f"{error['title']}: {error['detail']}" if error else ""})
+        row = result | {"error": f"{error['title']}: {error['detail']}" if error else ""}
+        writer.writerow({name: _harmless(value) for name, value in row.items()})
+
+
+def _harmless(value: Any) -> Any:
+    """Have no text begin like a formula, which a spreadsheet would run; as table.js does."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def show_table(results: list[dict[str, Any]], console: Console) -> None:
@@ -103,6 +112,8 @@ def main() -> int:
         files = files_of(options.files)
     except FileNotFoundError as error:
         parser.error(str(error))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # one name that cannot be written costs no other's answer
     url = options.url.rstrip("/")
     progress = Console(stderr=True)
     with ThreadPoolExecutor(AT_ONCE) as pool:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -25,9 +26,9 @@ def folder(tmp_path):
 
 @pytest.fixture
 def run(service, folder):
-    def run(*arguments, url=service.gateway):
+    def run(*arguments, url=service.gateway, **variables):
         command = [sys.executable, "-m", "gateway.client", "--url", url, *arguments]
-        environment = {"PYTHONPATH": str(ROOT), "COLUMNS": "160", "PATH": ""}
+        environment = {"PYTHONPATH": str(ROOT), "COLUMNS": "160", "PATH": ""} | variables
         return subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
         )
@@ -72,6 +73,23 @@ def test_names_are_shown_as_they_are(run, folder):
     assert done.returncode == 0, done.stderr
     assert "mine [final].png" in done.stdout
     assert "[red]not.jpg" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("form", "shown"), [("--json", r"deep/caf\udce9.jpg"), ("--csv", r"deep/caf\udce9.jpg"), (None, r"caf\udce9.jpg")]
+)
+def test_a_name_that_is_not_utf_8_is_answered_and_shown(run, folder, form, shown):
+    (folder / "deep" / os.fsdecode(b"caf\xe9.jpg")).write_bytes(pictures.PHOTO_PATH.read_bytes())
+    done = run(*([form] if form else []), "deep", PYTHONIOENCODING="utf-8:strict")
+    assert done.returncode == 0, done.stderr
+    assert shown in done.stdout
+
+
+def test_a_name_that_begins_like_a_formula_is_harmless_in_a_spreadsheet(run, folder):
+    for name in ("=1+1.png", "-2.txt"):
+        (folder / name).write_bytes(pictures.PHOTO_PATH.read_bytes() if name.endswith("png") else b"no picture")
+    done = run("--csv", "one.png", "=1+1.png", "./-2.txt")
+    assert [row["filename"] for row in csv.DictReader(io.StringIO(done.stdout))] == ["one.png", "'=1+1.png", "'-2.txt"]
 
 
 def test_what_is_no_gateway_is_said(run, service, website):

@@ -16,7 +16,6 @@ from gateway import (
     schemas,
     security,
     status,
-    uploads,
     words,
 )
 from gateway.settings import Settings
@@ -34,7 +33,6 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
         validation_error_model=schemas.Problem,
         validation_error_callback=api.refuse_input,
     )
-    app.request_class = uploads.Request
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]  # answers read in the contract's order
     app.extensions["settings"] = settings

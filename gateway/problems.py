@@ -72,6 +72,11 @@ KINDS: Final = {
         408, _("The request took too long to arrive"), _("Check the connection and send it again.")
     ),
     "too-large": Kind(413, _("Too large"), _("At most %(megabytes)s MB are taken. Send a smaller picture, or fewer.")),
+    "form-too-large": Kind(
+        413,
+        _("Too many parts"),
+        _("At most %(most)s parts of a form are read, each with a short head. Send only pictures, in the field image."),
+    ),
     "unsupported-format": Kind(
         415,
         _("Not an image format that is read"),

@@ -109,15 +109,39 @@ def assert_problem(response, status, kind):
     "options",
     [
         {},
-        {"data": {"image": "a string"}, "content_type": "multipart/form-data"},
+        {"data": {"image": ""}, "content_type": "multipart/form-data"},
         {"data": {"other": (io.BytesIO(b"x"), "x.png")}},
         {"data": {"image": (io.BytesIO(b""), "")}, "content_type": "multipart/form-data"},
         {"data": b"not multipart", "content_type": "multipart/form-data"},
+        {"data": b"--a\r\nX: y\r\n\r\nx\r\n--a--\r\n", "content_type": "multipart/form-data; boundary=a"},
     ],
-    ids=["nothing", "a string", "another field", "no file chosen", "no boundary"],
+    ids=["nothing", "an empty field", "another field", "no file chosen", "no boundary", "no disposition"],
 )
 def test_no_image_is_400(client, options):
     assert_problem(client.post("/api/v1/classify", **options), 400, "no-image")
+
+
+def form(*parts):
+    """Give a form of parts that are no files, each a name and its content."""
+    heads = (b'--a\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % part for part in parts)
+    return {"data": b"".join(heads) + b"--a--\r\n", "content_type": "multipart/form-data; boundary=a"}
+
+
+def test_a_part_without_a_file_name_is_a_picture_as_well(make_app, torchserve):
+    client = make_app(max_image_bytes=1_000_000, max_request_bytes=2_000_000).test_client()
+    picture = b"\xff\x00\r\n--" + b"x" * 600_000
+    answer = client.post("/api/v1/classify", **form((b"other", b"y" * 600_000), (b"image", picture))).get_json()
+    assert answer["results"] == [ANSWER | {"filename": None}]
+    assert torchserve.seen[0][2] == picture
+
+
+@pytest.mark.parametrize(
+    "options", [form(*[(b"other", b"x")] * 1_001), form((b'other"\r\nX-Long: "' + b"x" * 600_000, b"x"))]
+)
+def test_a_form_of_too_much_beside_pictures_is_413_and_says_so(make_app, options):
+    client = make_app(max_image_bytes=1_000_000, max_request_bytes=2_000_000).test_client()
+    problem = assert_problem(client.post("/api/v1/classify", **options), 413, "form-too-large")
+    assert "At most 1000 parts" in problem["detail"]
 
 
 def test_too_many_pictures_are_400(client):

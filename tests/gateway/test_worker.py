@@ -1,7 +1,6 @@
 """gunicorn as it serves the gateway, before a stand-in for TorchServe that answers when it is told to."""
 
 import contextlib
-import io
 import json
 import os
 import select
@@ -395,12 +394,6 @@ def test_uploads_beyond_what_memory_there_is_for_are_turned_away(start, torchser
     for connection in held:
         connection.sendall(bytes(50_000))
         assert answer(connection)[0] == 200
-
-
-def test_a_form_needs_no_disk(make_app):
-    form = {"image": (io.BytesIO(bytes(9_000)), "a.jpg")}
-    with make_app().test_request_context("/api/v1/classify", method="POST", data=form) as context:
-        assert isinstance(context.request.files["image"].stream, io.BytesIO)
 
 
 def test_who_waited_for_a_thread_is_answered_in_time_as_well(start, torchserve):

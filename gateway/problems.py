@@ -134,7 +134,7 @@ KINDS: Final = {
     "model-timeout": Kind(
         504,
         _("The model took too long"),
-        _("The model gave no answer within %(seconds)s seconds. Try again; a smaller picture is quicker."),
+        _("The model gave no answer within %(seconds)s s. Try again; a smaller picture is quicker."),
     ),
 }
 

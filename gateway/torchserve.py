@@ -124,7 +124,10 @@ class TorchServe:
             ModelTimeout: it did not answer in time.
         """
         headers = {"X-Request-ID": request_id, "X-Probe": "true"}
-        return self._ask(self._path("predictions"), image, headers, time.monotonic() + seconds).prediction()
+        try:
+            return self._ask(self._path("predictions"), image, headers, time.monotonic() + seconds).prediction()
+        except ModelTimeout as error:
+            raise ModelTimeout(seconds) from error
 
     def predict_together(
         self,

@@ -26,6 +26,14 @@ def test_not_ready_while_predictions_fail_and_ready_again_after(client, torchser
     assert client.get("/readyz").status_code == 200
 
 
+def test_a_probe_without_an_answer_says_how_long_it_waited(client, torchserve):
+    torchserve.open.clear()
+    problem = client.get("/readyz").get_json()
+    torchserve.open.set()
+    assert problem["type"] == "/problems/model-timeout"
+    assert problem["detail"].startswith("The model gave no answer within 1 s.")
+
+
 def test_many_probes_cost_one_prediction(client, torchserve, monkeypatch):
     monkeypatch.setattr(health, "PROBE_LIFETIME", 60.0)
     for _ in range(5):

@@ -4,7 +4,13 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
+from urllib.parse import parse_qs
 
+from werkzeug.datastructures import LanguageAccept
+from werkzeug.http import parse_accept_header
+from werkzeug.sansio.http import parse_cookie
+
+from gateway.languages import ARGUMENT, COOKIE, choose
 from gateway.problems import FOR_PROGRAMS
 from gateway.request_log import REQUEST_ID
 
@@ -20,9 +26,11 @@ _REQUEST_ID: Final = re.compile(rb"\r\nx-request-id:[ \t]*([^\r\n]*)", re.IGNORE
 _CLOSE: Final = re.compile(rb"\r\nconnection:[ \t]*close|^[^\r\n]* HTTP/1\.0\r\n", re.IGNORECASE)
 _ORIGIN: Final = re.compile(rb"\r\norigin:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _HTML: Final = re.compile(rb"\r\naccept:[ \t]*text/html", re.IGNORECASE)
-_UKRAINIAN: Final = re.compile(
-    rb"\r\ncookie:[^\r\n]*\blanguage=uk\b|\r\naccept-language:[ \t]*uk\b|^[^\r\n]*[?&]language=uk\b", re.IGNORECASE
-)
+_QUERY: Final = re.compile(rb"^[^ \r\n]+ [^ ?\r\n]*\?([^ #\r\n]*)")
+_PAGES_LANGUAGE: Final = re.compile(rb"\r\nx-page-language:[ \t]*([^\r\n]*)", re.IGNORECASE)
+_COOKIES: Final = re.compile(rb"\r\ncookie:[ \t]*([^\r\n]*)", re.IGNORECASE)
+# No more of it than anybody prefers: the loop has no time to sort thousands.
+_ACCEPTED_LANGUAGES: Final = re.compile(rb"\r\naccept-language:[ \t]*([^\r\n]{0,1024})", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +68,21 @@ def _read(data: bytes) -> Head:
         method=method,
         path=path,
         place=next((each for each in FOR_PROGRAMS if path.startswith(each)), "/" if _HTML.search(data) else "/api/"),
-        is_ukrainian=bool(_UKRAINIAN.search(data)),
+        is_ukrainian=b"uk" in data.lower() and _language_of(data) == "uk",  # mostly it is not even there
         origin=_value(_ORIGIN, data),
         request_id=request_id if REQUEST_ID.fullmatch(request_id) else "",
         closes=bool(_CLOSE.search(data)),
         expects=bool(_EXPECT.search(data)),
         body_bytes=None if is_unclear or _CHUNKED.search(data) else int(lengths[0] if lengths else 0),
     )
+
+
+def _language_of(data: bytes) -> str:
+    """Give the language that the application would answer in."""
+    [asked_for] = parse_qs(_value(_QUERY, data)).get(ARGUMENT, [""])[:1]
+    kept = parse_cookie(_value(_COOKIES, data)).get(COOKIE)
+    accepted = parse_accept_header(_value(_ACCEPTED_LANGUAGES, data), LanguageAccept)
+    return choose(asked_for, _value(_PAGES_LANGUAGE, data), kept, accepted)
 
 
 def _value(header: re.Pattern[bytes], data: bytes) -> str:

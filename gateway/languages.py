@@ -4,8 +4,10 @@ from typing import Final
 
 from flask import Flask, Response, g, request
 from flask_babel import Babel, get_locale
+from werkzeug.datastructures import LanguageAccept
 
 LANGUAGES: Final = {"en": "English", "uk": "Українська"}
+ARGUMENT: Final = "language"
 COOKIE: Final = "language"
 HEADER: Final = "X-Page-Language"
 """The language of the page whose script asks; unlike the switch's it is kept nowhere."""
@@ -24,15 +26,17 @@ def current() -> str:
     return str(get_locale() or "en")
 
 
+def choose(asked_for: str | None, of_the_page: str | None, kept: str | None, accepted: LanguageAccept) -> str:
+    """Give the first language that we have: of the address, of the page that asks, of the cookie, of the browser."""
+    named = (each for each in (asked_for, of_the_page, kept) if each in LANGUAGES)
+    return next(named, None) or accepted.best_match(list(LANGUAGES)) or "en"
+
+
 def _select() -> str:
-    wanted = request.args.get("language")
-    if wanted in LANGUAGES:
-        g.chosen_language = wanted  # kept in a cookie by _announce
-        return wanted
-    for kept in (request.headers.get(HEADER), request.cookies.get(COOKIE)):
-        if kept in LANGUAGES:
-            return kept
-    return request.accept_languages.best_match(list(LANGUAGES)) or "en"
+    asked_for = request.args.get(ARGUMENT)
+    if asked_for in LANGUAGES:
+        g.chosen_language = asked_for  # kept in a cookie by _announce
+    return choose(asked_for, request.headers.get(HEADER), request.cookies.get(COOKIE), request.accept_languages)
 
 
 def _announce(response: Response) -> Response:

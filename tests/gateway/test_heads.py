@@ -1,11 +1,11 @@
 import pytest
 
-from gateway import heads
+from gateway import heads, languages
 from gateway.heads import read_head, without_expect
 
 
 def head(*lines):
-    return "".join(f"{line}\r\n" for line in lines).encode()
+    return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
 
 
 def test_a_request_line_is_read():
@@ -48,6 +48,34 @@ def test_who_wants_no_more_of_a_connection_is_known(lines, closes):
 def test_a_request_id_that_is_none_is_not_taken():
     assert read_head(head("POST / HTTP/1.1", "X-Request-Id: one.2-three")).request_id == "one.2-three"
     assert read_head(head("POST / HTTP/1.1", "X-Request-Id: <script>")).request_id == ""
+
+
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [
+        ("", {}),
+        ("", {"Accept-Language": "uk"}),
+        ("", {"Accept-Language": "UK-ua, en;q=0.8"}),
+        ("", {"Accept-Language": "en, uk;q=0.5"}),
+        ("", {"Accept-Language": "ru, uk;q=0.9"}),
+        ("", {"Accept-Language": "uk;q=nonsense, en"}),
+        ("", {"Accept-Language": "uk", "Cookie": "a=b; language=en"}),
+        ("", {"Accept-Language": "en", "Cookie": "language=uk; a=b"}),
+        ("", {"Accept-Language": "en", "Cookie": "mylanguage=uk; language=ukr"}),
+        ("", {"X-Page-Language": "en", "Cookie": "language=uk"}),
+        ("", {"Cookie": "a=\xff; language=uk"}),
+        ("", {"X-Page-Language": "uk", "Cookie": "language=en"}),
+        ("", {"X-Page-Language": "de", "Cookie": "language=uk"}),
+        ("?language=en", {"X-Page-Language": "uk"}),
+        ("?top_k=3&language=uk", {"X-Page-Language": "en"}),
+        ("?language=de&language=uk", {"X-Page-Language": "uk"}),
+        ("?mylanguage=uk", {}),
+    ],
+)
+def test_a_head_is_answered_in_the_language_of_the_application(app, query, headers):
+    lines = [f"POST /api/v1/classify{query} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    with app.test_request_context(f"/api/v1/classify{query}", headers=headers):
+        assert read_head(head(*lines)).is_ukrainian == (languages.current() == "uk")
 
 
 def test_to_be_told_to_go_on_can_be_left_out():

@@ -19,14 +19,21 @@ from gateway.uploads import Upload, uploads_of
 FORMATS: Final = ("JPEG", "PNG", "WebP", "GIF", "BMP", "AVIF")
 
 
-def responses(answer: type[BaseModel], *statuses: int) -> ResponseDict:
-    """Describe an answer and the problems of these statuses for the OpenAPI document."""
-    schema = {"$ref": "#/components/schemas/Problem"}
+PROBLEM: Final = {"$ref": "#/components/schemas/Problem"}
+
+
+def responses(answer: type[BaseModel], *statuses: int, problem: dict[str, Any] = PROBLEM) -> ResponseDict:
+    """Describe an answer, the problems of these statuses and those of any head, 400 and 431, for the OpenAPI document.
+
+    `problem` is the schema of all of them.
+    """
+    titles = {400: [KINDS["bad-request"].title], 431: [KINDS["head-too-large"].title]}
+    titles |= {status: [kind.title for kind in KINDS.values() if kind.status == status] for status in statuses}
     described: ResponseDict = {200: answer}
-    for status in statuses:
+    for status in sorted(titles):
         described[status] = {
-            "description": "; ".join(dict.fromkeys(kind.title for kind in KINDS.values() if kind.status == status)),
-            "content": {"application/problem+json": {"schema": schema}},
+            "description": "; ".join(dict.fromkeys(titles[status])),
+            "content": {"application/problem+json": {"schema": problem}},
         }
     return described
 
@@ -49,7 +56,7 @@ blueprint = APIBlueprint("api", __name__, url_prefix="/api/v1", abp_tags=[Tag(na
     summary="Say what pictures show",
     description="Send one or more files in the form field `image`, or one picture as the body. Of several pictures a "
     "bad one has its error in its place; of a single one the error is the answer.",
-    responses=responses(schemas.Classification, 400, 413, 415, 422, 429, 503, 504),
+    responses=responses(schemas.Classification, 400, 408, 413, 415, 422, 429, 503, 504),
     openapi_extensions={"requestBody": _request_body(several=True)},
 )
 def classify(query: schemas.TopK) -> Response:
@@ -67,7 +74,7 @@ def classify(query: schemas.TopK) -> Response:
     operation_id="explain",
     summary="Say what a picture shows and which parts of it spoke for that",
     description="Send one file in the form field `image`, or the picture as the body.",
-    responses=responses(schemas.ExplainedClassification, 400, 413, 415, 422, 429, 503, 504),
+    responses=responses(schemas.ExplainedClassification, 400, 408, 413, 415, 422, 429, 503, 504),
     openapi_extensions={"requestBody": _request_body(several=False)},
 )
 def explain(query: schemas.TopK) -> Response:

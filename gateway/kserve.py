@@ -10,6 +10,7 @@ import base64
 import binascii
 import math
 import re
+from functools import partial
 from typing import Annotated, Any, Final, Literal, cast
 
 from flask import Response, g, jsonify, request
@@ -18,7 +19,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from werkzeug.routing import BaseConverter
 
 from gateway import schemas
-from gateway.api import current_manifest, current_settings, responses
+from gateway.api import PROBLEM, current_manifest, current_settings
+from gateway.api import responses as plain_responses
 from gateway.classification import classify_all, explained
 from gateway.documentation import INFO
 from gateway.health import probed
@@ -70,6 +72,9 @@ Instance = Annotated[
         }
     ),
 ]
+
+_ERROR: Final = {"properties": {"error": {"type": "string", "description": "as `detail`"}}}
+responses = partial(plain_responses, problem={"allOf": [PROBLEM, _ERROR]})
 
 
 class InputTensor(BaseModel):
@@ -284,7 +289,7 @@ def model(path: ModelPath) -> Response:
     "/v2/models/<model:name>/infer",
     operation_id="v2Infer",
     summary="Say what pictures show, by the Open Inference Protocol",
-    responses=responses(InferenceResponse, 400, 404, 413, 415, 422, 429, 503, 504),
+    responses=responses(InferenceResponse, 400, 404, 408, 413, 415, 422, 429, 503, 504),
 )
 def infer(path: ModelPath, body: InferenceRequest) -> Response:
     """Classify the one input's pictures."""
@@ -314,7 +319,7 @@ def v1_model(path: ModelPath) -> Response:
     "/v1/models/<model:name>:predict",
     operation_id="v1Predict",
     summary="Say what pictures show, by KServe's version 1",
-    responses=responses(Predictions, 400, 404, 413, 415, 422, 429, 503, 504),
+    responses=responses(Predictions, 400, 404, 408, 413, 415, 422, 429, 503, 504),
 )
 def predict(path: ModelPath, body: InstancesRequest) -> Response:  # noqa: ARG001  # the document names it
     """Classify the instances."""
@@ -325,7 +330,7 @@ def predict(path: ModelPath, body: InstancesRequest) -> Response:  # noqa: ARG00
     "/v1/models/<model:name>:explain",
     operation_id="v1Explain",
     summary="Say what a picture shows and which parts of it spoke for that, by KServe's version 1",
-    responses=responses(Explanations, 400, 404, 413, 415, 422, 429, 503, 504),
+    responses=responses(Explanations, 400, 404, 408, 413, 415, 422, 429, 503, 504),
 )
 def explain(path: ModelPath, body: InstancesRequest) -> Response:  # noqa: ARG001
     """Classify the one instance and say which of its parts spoke for the class."""

@@ -295,6 +295,29 @@ def test_the_model_is_described_by_what_answers(client):
     assert card["limits"]["max_images"] == 4
 
 
+def test_the_document_describes_every_error_as_it_comes(client):
+    operations = [
+        (path, method, operation)
+        for path, methods in client.get("/openapi.json").get_json()["paths"].items()
+        for method, operation in methods.items()
+    ]
+    assert len(operations) > 10
+    problem = {"$ref": "#/components/schemas/Problem"}
+    for path, method, operation in operations:
+        described = operation["responses"]
+        assert described.keys() >= {"200", "400", "431"} | ({"408", "413"} if method == "post" else set())
+        schemas = [described[status]["content"] for status in described if status != "200"]
+        for content in schemas:
+            [(media_type, described_as)] = content.items()
+            assert media_type == "application/problem+json"
+            schema = described_as["schema"]
+            if path.startswith(("/v1", "/v2")):
+                assert schema["allOf"][0] == problem
+                assert "error" in schema["allOf"][1]["properties"]
+            else:
+                assert schema == problem
+
+
 def test_the_gateways_lists_are_the_models():
     """The gateway may not import model/, so it has its own."""
     assert drift.LABELS == LABELS

@@ -34,7 +34,7 @@ def init_app(app: Flask, settings: Settings) -> None:
             _judge(answers, job.trial, trials, evidence)
         return answers
 
-    evidence = Evidence(metrics.registry, ask_other)
+    evidence = Evidence(metrics.registry, ask_other, trials.current)
     app.extensions["batcher"] = batcher
     app.extensions["explaining"] = Explaining(torchserve)
     app.extensions["trials"] = trials

@@ -97,11 +97,17 @@ class Figures:
 class Evidence:
     """Gathers the figures of the trial of now, for /status and for Prometheus.
 
-    `ask_other` puts a job's request before the version that has not answered it.
+    `ask_other` puts a job's request before the version that has not answered it; `current` gives the trial of now.
     """
 
-    def __init__(self, registry: CollectorRegistry, ask_other: Callable[[Job], Answers]) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        ask_other: Callable[[Job], Answers],
+        current: Callable[[], Trial | None],
+    ) -> None:
         self.ask_other = ask_other
+        self.current = current
         self.figures: Figures | None = None
         self._jobs: queue.Queue[Job] = queue.Queue(MOST_WAITING)
         self._bytes = 0
@@ -222,11 +228,16 @@ class Evidence:
                 self._jobs.task_done()
 
     def _of(self, trial: Trial, default: str = "") -> Figures:
-        """Give the figures of a trial, new ones where the trial or the default version has become another."""
+        """Give the figures of a trial, new ones where the trial or the default version has become another.
+
+        What is still to be counted of a trial that is over goes into figures that nobody sees.
+        """
+        if not trial.is_same(self.current()):
+            return Figures(trial, default)
         figures = self.figures
         if (
             figures is None
-            or (figures.trial.candidate, figures.trial.since) != (trial.candidate, trial.since)
+            or not trial.is_same(figures.trial)
             or (default and figures.default and default != figures.default)
         ):
             figures = self.figures = Figures(trial, default)

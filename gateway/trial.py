@@ -32,6 +32,10 @@ class Trial:
     shadow_share: float
     since: str  # tells one trial of a version from the next
 
+    def is_same(self, other: "Trial | None") -> bool:
+        """Say whether it is the same trial, perhaps with other shares."""
+        return other is not None and (self.candidate, self.since) == (other.candidate, other.since)
+
     @classmethod
     def read(cls, path: Path) -> "Trial":
         """Read the file.

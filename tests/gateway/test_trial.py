@@ -274,7 +274,7 @@ def blocked():
         release.wait(10)
         return Answers([PREDICTION] * len(job.uploads), 0.1)
 
-    yield Evidence(CollectorRegistry(), ask)
+    yield Evidence(CollectorRegistry(), ask, lambda: TRIAL)
     release.set()
 
 
@@ -305,11 +305,25 @@ def test_an_error_in_the_background_does_not_end_it():
             raise failure
         return Answers([PREDICTION], 0.1)
 
-    evidence = Evidence(CollectorRegistry(), ask)
+    evidence = Evidence(CollectorRegistry(), ask, lambda: TRIAL)
     evidence.compare(job())
     evidence.compare(job())
     evidence.wait()
     assert (evidence.document(TRIAL) or {})["requests"] == 1
+
+
+def test_what_is_left_of_an_earlier_trial_changes_nothing_of_the_next():
+    now = [TRIAL]
+    evidence = Evidence(CollectorRegistry(), lambda _: Answers([PREDICTION], 0.1), lambda: now[-1])
+    left = job()
+    anew = Trial("10", 0.0, 1.0, "later")
+    now.append(anew)
+    evidence.count_asked(anew, failed=True)
+    evidence.compare(left)
+    evidence.wait()
+    evidence.count_asked(TRIAL, failed=True)
+    document = evidence.document(anew) or {}
+    assert (document["asked"], document["failed"], document["requests"]) == (1, 1, 0)
 
 
 @pytest.mark.parametrize(

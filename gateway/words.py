@@ -142,6 +142,7 @@ def script_words() -> dict[str, Any]:
         "progress": _("{done} of {count} answered…"),
         "answered": _("{done} of {count} answered."),
         "failed": _("{failed} without an answer."),
+        "unread": _("{count} could not be read."),
         "time": _("Answered in {time} ms."),
         "ms": _("ms"),
         "unanswered": _("Not classified yet."),

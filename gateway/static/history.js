@@ -47,7 +47,7 @@ export function remember(card) {
 }
 
 export function forget() {
-  sessionStorage.removeItem(KEY);
+  write([]);
   showHistory();
 }
 

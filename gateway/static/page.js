@@ -13,11 +13,14 @@ const form = $("form");
 const input = $("image");
 let cards = [];
 let table = false;
+let unread = 0; // files and folders of the last drop
 
 document.documentElement.classList.add("scripted");
 input.required = false; // with nothing chosen, Classify opens the file chooser
 
-function add(files) {
+function add(files, unreadOnes = 0) {
+  unread = unreadOnes;
+  if (unread) show();
   for (const file of files) {
     const card = new Card(file, { onRemove: remove, onAnswer: remember, onChange: show });
     cards.push(card);
@@ -71,7 +74,7 @@ function say() {
   const status = $("status");
   let sentence = "";
   let title = words.title;
-  status.classList.toggle("unseen", cards.length === 1 && done === 1); // the card says the same to the eye
+  status.classList.toggle("unseen", cards.length === 1 && done === 1 && !unread); // the card says the same to the eye
   if (sending) {
     sentence = fill(words.progress, { done, count: cards.length });
   } else if (waiting) {
@@ -85,6 +88,7 @@ function say() {
     sentence = fill(words.answered, { done, count: cards.length });
     if (failed) sentence += ` ${fill(words.failed, { failed })}`;
   }
+  if (unread) sentence = `${sentence} ${fill(words.unread, { count: unread })}`.trim();
   document.title = title;
   if (status.textContent !== sentence) status.textContent = sentence; // the same anew would be read out again
 }
@@ -127,7 +131,8 @@ document.addEventListener("dragleave", (event) => {
 document.addEventListener("drop", async (event) => {
   event.preventDefault();
   $("drop").classList.remove("over");
-  add(await droppedFiles(event.dataTransfer));
+  const dropped = await droppedFiles(event.dataTransfer);
+  add(dropped.files, dropped.unread);
 });
 document.addEventListener("paste", (event) => add(event.clipboardData.files));
 

@@ -162,6 +162,34 @@ def test_a_dropped_folders_files_are_added(page, tmp_path):
     expect(page.locator("#cards .filename")).to_have_text(["b.jpg", "a.jpg"])
 
 
+# The browser's own entries cannot be made: a folder with files, of which those with "bad" in their names are not read.
+DROP_A_FOLDER = """names => {
+    const refuse = (_, reject) => reject(new DOMException("gone", "NotReadableError"));
+    const entryOf = (name) => ({
+        name, fullPath: `/folder/${name}`, isDirectory: name.endsWith("/"),
+        createReader: () => ({ readEntries: refuse }),
+        file: name.includes("bad") ? refuse : (resolve) => resolve(new File([new Uint8Array(10)], name)),
+    });
+    const batches = [names.map(entryOf), []];
+    const readEntries = (resolve) => resolve(batches.shift());
+    const folder = { name: "folder", fullPath: "/folder", isDirectory: true, createReader: () => ({ readEntries }) };
+    const drop = new Event("drop", { bubbles: true, cancelable: true });
+    drop.dataTransfer = { items: [{ webkitGetAsEntry: () => folder }], files: [] };
+    document.body.dispatchEvent(drop);
+}"""
+
+
+def test_what_of_a_dropped_folder_cannot_be_read_is_said_and_the_rest_added(page):
+    page.evaluate(DROP_A_FOLDER, ["b.png", "bad.png", "a.png", "inner/"])
+    expect(page.locator("#cards .filename")).to_have_text(["a.png", "b.png"])
+    expect(page.get_by_role("status")).to_have_text("2 chosen. Press Classify. 2 could not be read.")
+    page.click("#remove-all")
+    page.evaluate(DROP_A_FOLDER, ["bad.png"])
+    expect(page.get_by_role("status")).to_have_text("1 could not be read.")
+    choose(page)
+    expect(page.get_by_role("status")).to_have_text("1 chosen. Press Classify.")
+
+
 def test_samples_can_be_tried(page):
     samples = page.locator(".sample")
     for index in range(samples.count()):
@@ -447,6 +475,18 @@ def test_this_visits_history_stays_in_the_browser_and_can_be_cleared(page, servi
     page.get_by_role("button", name="Forget them").click()
     expect(page.locator("#history")).to_be_hidden()
     page.goto(service.gateway)
+    expect(page.locator("#history")).to_be_hidden()
+
+
+def test_a_history_that_the_browser_does_not_keep_can_be_cleared(page, service):
+    page.add_init_script(
+        "delete Window.prototype.sessionStorage; Object.defineProperty(window, 'sessionStorage', "
+        "{ get() { throw new DOMException('denied', 'SecurityError'); } })"
+    )
+    page.goto(service.gateway)
+    classify(page)
+    expect(page.locator("#history li")).to_have_count(1)
+    page.get_by_role("button", name="Forget them").click()
     expect(page.locator("#history")).to_be_hidden()
 
 

@@ -10,7 +10,7 @@ from flask import Flask, Response, current_app, g, jsonify, render_template, req
 from flask.globals import request_ctx
 from flask_babel import gettext
 from gunicorn.http.errors import ParseException
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestedRangeNotSatisfiable
 
 
 class Kind(NamedTuple):
@@ -110,6 +110,7 @@ KINDS: Final = {
         _("The picture takes too long to decode"),
         _("Decoding it takes too much time or memory. Save it anew, smaller or as an ordinary JPEG, and send that."),
     ),
+    "no-such-range": Kind(416, _("There is no such part"), _("The file is shorter. Ask for it without Range.")),
     "head-too-large": Kind(
         431,
         _("The request's address or headers are too long"),
@@ -210,6 +211,8 @@ def respond(problem: Problem) -> Response:
         response = jsonify(problem.as_dict())
         response.status_code = problem.status
         response.mimetype = "application/problem+json"
+    if not request.path.startswith(FOR_PROGRAMS):
+        response.vary.add("Accept")
     if problem.retry_after_seconds is not None:
         response.headers["Retry-After"] = str(problem.retry_after_seconds)
     if problem.status == 401:
@@ -233,12 +236,14 @@ def _from_http(error: HTTPException) -> Response:
     if status == 413:
         settings = current_app.extensions["settings"]
         return respond(Problem.too_large(request.max_content_length or settings.max_request_bytes))
-    kinds = {404: "not-found", 405: "method-not-allowed", 408: "request-timeout"}
+    kinds = {404: "not-found", 405: "method-not-allowed", 408: "request-timeout", 416: "no-such-range"}
     if status >= 500:
         return _from_bug(error)
     response = respond(Problem(kinds.get(status, "bad-request")))
     if status == 405:
         response.headers["Allow"] = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
+    if isinstance(error, RequestedRangeNotSatisfiable):
+        response.headers["Content-Range"] = f"{error.units} */{error.length}"
     return response
 
 

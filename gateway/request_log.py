@@ -12,6 +12,8 @@ import structlog
 from flask import Flask, Response, g, request
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_PROBES = ("health", "kserve-health")
+_OF_THE_MOMENT = ("api", "kserve", "page", "status", *_PROBES)
 
 
 class _Output:
@@ -50,9 +52,9 @@ def _begin() -> None:
 
 def _end(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.request_id
-    if request.blueprint in ("api", "page", "health", "status"):
+    if request.blueprint in _OF_THE_MOMENT:
         response.headers.setdefault("Cache-Control", "no-store")
-    if request.blueprint == "health":
+    if request.blueprint in _PROBES:
         return response  # a probe every second would bury the rest
     structlog.get_logger().info(
         "request",

@@ -18,6 +18,17 @@ def test_ready_means_that_a_prediction_was_made(client, torchserve):
     assert torchserve.seen[0][2] == health.PROBE_PATH.read_bytes()
 
 
+PROBES = ("/livez", "/readyz", "/v2/health/live", "/v2/health/ready", "/v2/models/cifar10/ready", "/v1/models/cifar10")
+
+
+@pytest.mark.parametrize("path", PROBES)
+def test_a_probes_answer_is_of_the_moment_and_not_logged(client, capsys, path):
+    response = client.get(path)
+    assert response.status_code == 200
+    assert response.headers["Cache-Control"] == "no-store"
+    assert capsys.readouterr().out == ""
+
+
 def test_not_ready_while_predictions_fail_and_ready_again_after(client, torchserve):
     torchserve.script = [503]
     response = client.get("/readyz")

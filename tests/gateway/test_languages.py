@@ -60,6 +60,14 @@ def test_the_browsers_preference_chooses(client, preference, language, heading):
     assert "Accept-Language" in response.headers["Vary"]
 
 
+@pytest.mark.parametrize(("path", "is_negotiated"), [("/nothing", True), ("/api/v1/nothing", False)])
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+def test_errors_say_what_they_depend_on(client, path, is_negotiated, accept):
+    vary = client.get(path, headers={"Accept": accept}).vary
+    assert {"Accept-Language", "Cookie", "X-Page-Language"} <= set(vary)
+    assert ("Accept" in vary) is is_negotiated
+
+
 def test_the_switch_is_kept(client):
     assert '<html lang="uk">' in client.get("/?language=uk").text
     assert '<html lang="uk">' in client.get("/", headers={"Accept-Language": "en"}).text

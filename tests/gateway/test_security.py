@@ -89,6 +89,15 @@ def test_a_rate_that_means_nothing_stops_the_start():
         Settings(rate_limit="often")
 
 
+def test_a_part_that_a_file_does_not_have_is_416(client):
+    with client.get("/static/page.css", headers={"Range": "bytes=0-9"}) as part:
+        assert (part.status_code, len(part.data)) == (206, 10)
+        length = int(part.headers["Content-Range"].rpartition("/")[2])
+    response = client.get("/static/page.css", headers={"Range": f"bytes={length}-"})
+    assert_problem(response, 416, "no-such-range")
+    assert response.headers["Content-Range"] == f"bytes */{length}"
+
+
 def test_static_files_are_kept_by_content(client):
     [address] = re.findall(r'"(/static/page\.css\?v=[0-9a-f]{8})"', client.get("/").text)
     with client.get("/static/page.css") as plain, client.get(address) as versioned:

@@ -65,6 +65,7 @@ class Replicas:
     addresses: tuple[str, ...]
     key_file: Path
     _known: list[Replica] = field(default_factory=list)
+    _found: dict[str, list[tuple[str, str]]] = field(default_factory=dict)  # what each address stood for last
     _resolved: float = -RESOLVE_SECONDS
     _turn: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -133,14 +134,16 @@ class Replicas:
         try:
             if self._resolved >= asked:
                 return
-            found = [pair for address in self.addresses for pair in _resolved(address)]
+            for address in self.addresses:
+                if found := _resolved(address):  # a name server that is away for a moment takes nobody's replicas away
+                    self._found[address] = found
+            ips = dict(pair for address in self.addresses for pair in self._found.get(address, []))
             with self._lock:
                 known = {replica.url: replica for replica in self._known}
-                for url, ip in found:
+                for url, ip in ips.items():
                     if url not in known:
                         known[url] = Replica(url, Path(str(self.key_file).replace("{address}", ip)))
-                if found:  # a name server that is away for a moment takes nobody's replicas away
-                    self._known = [known[url] for url, _ in dict(found).items()]
+                self._known = [known[url] for url in ips]
                 self._resolved = time.monotonic()
         finally:
             self._resolving.release()
@@ -156,7 +159,7 @@ def _resolved(address: str) -> list[tuple[str, str]]:
     parts = urlsplit(address)
     try:
         infos = socket.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, UnicodeError):  # nobody knows the name, or it can be none
         return []
     four = [info for info in infos if info[0] == socket.AF_INET]  # localhost has an address of each kind
     ips = sorted({str(info[4][0]) for info in four or infos})

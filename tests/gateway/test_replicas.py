@@ -141,9 +141,31 @@ def test_a_name_stands_for_all_its_addresses_as_they_come_and_go(monkeypatch, tm
     assert {many.choose().url for _ in range(4)} == {"http://10.0.0.1:8080", "http://10.0.0.3:8080"}
 
 
-def test_a_name_that_nobody_knows_is_503(make_app):
-    response = classify(make_app(torchserve_url="http://no-such-host.invalid:8080"))
+def test_a_name_that_is_not_known_just_now_keeps_its_addresses_beside_another(monkeypatch):
+    ips = {"one": ["10.0.0.1"], "two": ["10.0.0.2"]}
+
+    def name_server(host, port, **_):
+        if not ips[host]:
+            raise socket.gaierror("no such host")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in ips[host]]
+
+    monkeypatch.setattr(socket, "getaddrinfo", name_server)
+    monkeypatch.setattr(replicas, "RESOLVE_SECONDS", 0)
+    both = Replicas(("http://one", "http://two"), Path("key_file.json"))
+    assert {both.choose().url for _ in range(4)} == {"http://10.0.0.1:80", "http://10.0.0.2:80"}
+    ips["two"] = []
+    assert {both.choose().url for _ in range(4)} == {"http://10.0.0.1:80", "http://10.0.0.2:80"}
+    ips["one"] = ["10.0.0.3"]
+    assert {both.choose().url for _ in range(4)} == {"http://10.0.0.3:80", "http://10.0.0.2:80"}
+    ips["two"] = ["10.0.0.4"]
+    assert {both.choose().url for _ in range(4)} == {"http://10.0.0.3:80", "http://10.0.0.4:80"}
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 70])
+def test_a_name_that_nobody_knows_is_503(make_app, host):
+    response = classify(make_app(torchserve_url=f"http://{host}:8080"))
     assert response.status_code == 503
+    assert response.get_json()["type"] == "/problems/model-unavailable"
 
 
 def test_those_who_wait_for_a_name_that_nobody_knows_wait_together(monkeypatch):

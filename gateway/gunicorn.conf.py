@@ -24,7 +24,7 @@ class _Logger(Logger):  # type: ignore[misc]
 
 
 wsgi_app = "gateway:create_app()"
-bind = f"{_settings.host}:{_settings.port}"
+bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
 worker_class = "gateway.worker.Worker"
 worker_connections = 1000
 keepalive = 15  # seconds; a connection that waits costs no thread, and the oldest makes room where there are too many

@@ -100,7 +100,7 @@ class Launcher:
                 raise StartError(f"{variables[port]} and {variable} are both {port}: set one of them to another port")
             variables[port] = variable
             host = hosts.get(variable, "127.0.0.1")
-            with socket.socket() as taken:
+            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as taken:
                 taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
                     taken.bind((host, port))
@@ -290,8 +290,9 @@ def _why_not_at(host: str, port: int, variable: str, error: OSError) -> str:
 
 
 def _reachable(host: str) -> str:
-    """Give an address at which what listens on `host` can be reached from here."""
-    return "127.0.0.1" if host in ("0.0.0.0", "") else host  # noqa: S104  # compared with, not listened on
+    """Give an address at which what listens on `host` can be reached from here, as URLs have it."""
+    host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # not listened on
+    return f"[{host}]" if ":" in host else host
 
 
 def _from_here(path: object) -> str:

@@ -68,6 +68,14 @@ def test_a_stop_takes_as_long_as_answers_may(monkeypatch):
     assert configured["graceful_timeout"] == Settings().stop_seconds == 66
 
 
+@pytest.mark.parametrize(
+    ("host", "bind"), [("127.0.0.1", "127.0.0.1:8000"), ("::", "[::]:8000"), ("localhost", "localhost:8000")]
+)
+def test_an_address_of_either_kind_can_be_listened_on(monkeypatch, host, bind):
+    monkeypatch.setenv("GATEWAY_HOST", host)
+    assert runpy.run_path(str(ROOT / "gateway" / "gunicorn.conf.py"))["bind"] == bind
+
+
 def test_every_setting_is_described():
     assert all(field.description for field in Settings.model_fields.values())
 

@@ -57,6 +57,15 @@ def free():
     return {name.lower(): port for name, port in free_ports().items()}
 
 
+@pytest.mark.parametrize(
+    ("host", "reachable"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::1", "[::1]"), ("::", "[::1]")]
+)
+def test_the_gateway_listens_on_addresses_of_either_kind(free, host, reachable):
+    launcher = Launcher(Settings(**free, gateway_host=host), with_gateway=True)
+    launcher._check_ports()
+    assert launcher.gateway_url == f"http://{reachable}:{free['gateway_port']}"
+
+
 def test_two_settings_of_one_port_are_named(free):
     settings = Settings(**free | {"ts_metrics_port": free["gateway_port"]})
     with pytest.raises(StartError, match="GATEWAY_PORT and TS_METRICS_PORT are both"):

@@ -19,7 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from werkzeug.routing import BaseConverter
 
 from gateway import schemas
-from gateway.api import PROBLEM, current_manifest, current_settings
+from gateway.api import PROBLEM, current_settings
 from gateway.api import responses as plain_responses
 from gateway.classification import classify_all, explained
 from gateway.documentation import INFO
@@ -97,6 +97,12 @@ class InputTensor(BaseModel):
         return self
 
 
+class RequestedOutput(BaseModel):
+    """One fact that is wanted; what else it holds is passed over."""
+
+    name: Literal["label", "score", "in_scope", "in_scope_score"]
+
+
 class InferenceRequest(BaseModel):
     """A request of the Open Inference Protocol; what else it holds is passed over."""
 
@@ -104,6 +110,7 @@ class InferenceRequest(BaseModel):
 
     id: str = Field("", description="comes back in the answer")
     inputs: list[InputTensor] = Field(min_length=1, max_length=1)
+    outputs: list[RequestedOutput] | None = Field(None, description="those that are wanted; all where there is none")
 
 
 class InstancesRequest(BaseModel):
@@ -162,7 +169,6 @@ class ModelMetadata(BaseModel):
     """What the model takes and gives."""
 
     name: str
-    versions: list[str]
     platform: str
     inputs: list[TensorMetadata]
     outputs: list[TensorMetadata]
@@ -275,14 +281,11 @@ def server() -> Response:
     return jsonify({"name": "cifar10-gateway", "version": INFO.version, "extensions": []})
 
 
-@blueprint.get(
-    "/v2/models/<model:name>", operation_id="v2Model", responses=responses(ModelMetadata, 404, 429, 503, 504)
-)
+@blueprint.get("/v2/models/<model:name>", operation_id="v2Model", responses=responses(ModelMetadata, 404, 429))
 def model(path: ModelPath) -> Response:
-    """Say what the model takes and gives, and the version that answers now."""
+    """Say what the model takes and gives; versions are not named, since none has an address of its own."""
     outputs = [{"name": name, "datatype": datatype, "shape": [-1]} for name, datatype in OUTPUTS]
-    about = {"name": path.name, "versions": [current_manifest().version], "platform": "torchserve_mar"}
-    return jsonify(about | {"inputs": [INPUT], "outputs": outputs})
+    return jsonify({"name": path.name, "platform": "torchserve_mar", "inputs": [INPUT], "outputs": outputs})
 
 
 @blueprint.post(
@@ -293,11 +296,13 @@ def model(path: ModelPath) -> Response:
 )
 def infer(path: ModelPath, body: InferenceRequest) -> Response:
     """Classify the one input's pictures."""
+    wanted = {output.name for output in body.outputs or []} or dict(OUTPUTS)
     predictions = _classified(body.inputs[0].data)
     outputs = [
         {"name": name, "datatype": datatype, "shape": [len(predictions)]}
         | {"data": [each.answer[name] for each in predictions]}
         for name, datatype in OUTPUTS
+        if name in wanted
     ]
     about = {"model_name": path.name, "model_version": predictions[0].version, "id": body.id or g.request_id}
     return jsonify(about | {"outputs": outputs})

@@ -142,7 +142,7 @@ KINDS: Final = {
 KSERVE: Final = ("/v1/", "/v2/")
 """Paths whose errors have KServe's member `error` as well."""
 FOR_PROGRAMS: Final = ("/api/", *KSERVE)
-"""Paths that no person opens in a browser."""
+"""Paths that no person opens in a browser; `/v2` itself, which KServe has as well, counts as below them."""
 
 _RETRY_AFTER_SECONDS: Final = {"model-unavailable": 2, "overloaded": 1, "unforeseen": 5}
 
@@ -190,7 +190,7 @@ class Problem(Exception):
             "detail": self.detail,
             "request_id": g.get("request_id"),
         }
-        return members | ({"error": self.detail} if request.path.startswith(KSERVE) else {})
+        return members | ({"error": self.detail} if _is_below(KSERVE) else {})
 
 
 def init_app(app: Flask) -> None:
@@ -211,7 +211,7 @@ def respond(problem: Problem) -> Response:
         response = jsonify(problem.as_dict())
         response.status_code = problem.status
         response.mimetype = "application/problem+json"
-    if not request.path.startswith(FOR_PROGRAMS):
+    if not _is_below(FOR_PROGRAMS):
         response.vary.add("Accept")
     if problem.retry_after_seconds is not None:
         response.headers["Retry-After"] = str(problem.retry_after_seconds)
@@ -220,10 +220,14 @@ def respond(problem: Problem) -> Response:
     return response
 
 
+def _is_below(paths: tuple[str, ...]) -> bool:
+    return f"{request.path}/".startswith(paths)
+
+
 def _is_for_a_person() -> bool:
     """Tell a browser, which asks for HTML before anything else, from a program, which takes whatever comes."""
     # Under a host name that is none no page can be drawn: it has links.
-    if request.path.startswith(FOR_PROGRAMS) or request.blueprint == "health" or not request_ctx.url_adapter:
+    if _is_below(FOR_PROGRAMS) or request.blueprint == "health" or not request_ctx.url_adapter:
         return False
     return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
 

@@ -45,7 +45,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     if settings.cors_origins:
         CORS(
             app,
-            resources={r"/(api|v1|v2)/.*": {"origins": list(settings.cors_origins)}},
+            resources={r"/(api|v1|v2)(/.*)?$": {"origins": list(settings.cors_origins)}},
             expose_headers=EXPOSED,
         )
     if settings.rate_limit:

@@ -60,6 +60,19 @@ def test_other_ways_to_state_the_shape(client, shape):
     assert client.post(V2, json=inputs(GOOD, GOOD, shape=shape)).status_code == 200
 
 
+@pytest.mark.parametrize("wanted", [["score"], ["score", "label"]])
+def test_only_the_outputs_that_are_asked_for_are_given(client, wanted):
+    outputs = [{"name": name, "parameters": {"classification": 0}} for name in wanted]
+    answer = client.post(V2, json=inputs(GOOD) | {"outputs": outputs}).get_json()
+    assert {output["name"] for output in answer["outputs"]} == set(wanted)
+
+
+@pytest.mark.parametrize("outputs", [[], None])
+def test_all_outputs_are_given_where_none_is_asked_for(client, outputs):
+    answer = client.post(V2, json=inputs(GOOD) | {"outputs": outputs}).get_json()
+    assert len(answer["outputs"]) == 4
+
+
 @pytest.mark.parametrize("instance", [GOOD, {"b64": GOOD}, {"data": GOOD}, {"image_bytes": {"b64": GOOD}, "key": "1"}])
 def test_pictures_are_classified_by_v1(client, instance):
     assert client.post(V1, json={"instances": [instance] * 2}).get_json() == {"predictions": [ANSWER] * 2}
@@ -91,6 +104,7 @@ def test_the_type_of_the_body_must_be_json(client):
         (V2, inputs(GOOD, datatype="UINT8"), "inputs.0.datatype"),
         (V2, inputs(GOOD, shape=[2]), "inputs.0"),
         (V2, inputs(GOOD, shape=["1"]), "inputs.0.shape.0"),
+        (V2, inputs(GOOD) | {"outputs": [{"name": "score"}, {"name": "other"}]}, "outputs.1.name"),
         (V1, {}, "instances"),
         (V1, {"instances": []}, "instances"),
         (V1, {"instances": [GOOD, {"b65": GOOD}]}, "instances.1"),
@@ -187,11 +201,17 @@ def test_another_model_is_not_there(client, method, path):
     assert_problem(client.open(path, method=method, json=document), 404, "not-found")
 
 
+def test_the_address_of_the_server_itself_is_as_those_below_it(make_app):
+    client = make_app(cors_origins="https://a.example").test_client()
+    headers = {"Origin": "https://a.example", "Accept": "text/html"}
+    assert client.get("/v2", headers=headers).headers["Access-Control-Allow-Origin"] == "https://a.example"
+    assert_problem(client.post("/v2", headers=headers), 405, "method-not-allowed")
+
+
 def test_what_is_there(client):
     assert client.get("/v2").get_json() == {"name": "cifar10-gateway", "version": "1.0.0", "extensions": []}
     assert client.get("/v2/models/cifar10").get_json() == {
         "name": "cifar10",
-        "versions": ["7"],
         "platform": "torchserve_mar",
         "inputs": [{"name": "image", "datatype": "BYTES", "shape": [-1]}],
         "outputs": [

@@ -19,7 +19,7 @@ _ADDRESS: Final = re.compile(r"http://(\[[^]/@]+\]|[^][/:@?#\s]+)(:[0-9]+)?/?", 
 class Settings(BaseSettings):
     """The gateway's settings; an ill-typed one stops the start with a sentence that names it."""
 
-    model_config = SettingsConfigDict(env_prefix="GATEWAY_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_", frozen=True, allow_inf_nan=False)
 
     host: str = Field("127.0.0.1", description="address that the gateway listens on")
     port: int = Field(8000, ge=1, le=65535, description="port that the gateway listens on")

@@ -18,7 +18,9 @@ def test_settings_come_from_the_environment(monkeypatch):
     assert Settings().port == 9000
 
 
-@pytest.mark.parametrize(("name", "value"), [("PORT", "eight"), ("PORT", "70000"), ("THREADS", "0")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("PORT", "eight"), ("PORT", "70000"), ("THREADS", "0"), ("ANSWER_TIMEOUT_SECONDS", "inf")]
+)
 def test_an_ill_typed_setting_is_named(monkeypatch, name, value):
     monkeypatch.setenv(f"GATEWAY_{name}", value)
     with pytest.raises(ValidationError, match=name.lower()):

@@ -175,6 +175,9 @@ class Launcher:
     def _start_torchserve(self) -> Child:
         settings = self.settings
         settings.key_file.unlink(missing_ok=True)  # its keys die with it
+        # One that was killed leaves its unpacked archives, which would fill a small file system after a few starts.
+        shutil.rmtree(settings.torchserve_folder, ignore_errors=True)
+        settings.torchserve_folder.mkdir(mode=0o700, exist_ok=True)
         command = torchserve.command(settings)
         environment = torchserve.environment(settings)
         return Child("TorchServe", command, environment, settings.run_folder, json_lines=self._json_lines)

@@ -66,8 +66,13 @@ class Settings(BaseSettings):
 
     @property
     def scratch_folder(self) -> Path:
-        """The folder for temporary files: unpacked archive, sockets (whose paths must be short), spooled uploads."""
+        """The folder for temporary files."""
         return Path(tempfile.gettempdir()) / f"cifar10-{os.getuid()}-{self.gateway_port}"
+
+    @property
+    def torchserve_folder(self) -> Path:
+        """The folder in it for TorchServe's, made anew at each of its starts: unpacked archives, sockets."""
+        return self.scratch_folder / "ts"
 
     @property
     def key_file(self) -> Path:

@@ -35,7 +35,7 @@ def command(settings: Settings) -> list[str]:
     return [
         java(),
         f"-Dmodel_server_home={home}",
-        f"-Djava.io.tmpdir={settings.scratch_folder}",
+        f"-Djava.io.tmpdir={settings.torchserve_folder}",
         f"-Dlog4j.configurationFile={LOG_CONFIG_PATH.as_uri()}",
         *_vmargs(),
         *("-cp", str(home / "ts" / "frontend" / "*")),
@@ -68,9 +68,9 @@ def environment(settings: Settings) -> dict[str, str]:
         **kept,
         **ports,
         **hosts,
-        "TMPDIR": str(settings.scratch_folder),
-        "LOG_LOCATION": str(settings.scratch_folder),
-        "METRICS_LOCATION": str(settings.scratch_folder),
+        "TMPDIR": str(settings.torchserve_folder),
+        "LOG_LOCATION": str(settings.torchserve_folder),
+        "METRICS_LOCATION": str(settings.torchserve_folder),
         "OMP_NUM_THREADS": "1",  # torch would start a thread a core in each worker before the handler can say otherwise
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",  # a request's log line should not wait for the next

@@ -118,6 +118,21 @@ def test_the_folders_of_a_service_that_runs_are_not_taken(tmp_path, free, other_
     assert not settings.scratch_folder.exists()
 
 
+def test_a_torchserve_that_is_started_again_finds_nothing_of_the_last_one(free, monkeypatch):
+    """One that was killed could not take its unpacked archives away, and the file system may be small."""
+    monkeypatch.setattr("launcher.__main__.Child", lambda *_, **__: None)
+    launcher = Launcher(Settings(**free), with_gateway=True)
+    scratch, folder = launcher.settings.scratch_folder, launcher.settings.torchserve_folder
+    with launcher._folders():
+        (scratch / "of-the-gateway").touch()
+        for _ in range(2):
+            launcher._start_torchserve()
+            assert list(folder.iterdir()) == []
+            (folder / "models" / "0123").mkdir(parents=True)
+            (folder / ".ts.sock.9000").touch()
+        assert (scratch / "of-the-gateway").exists()
+
+
 def test_no_proxy_of_the_environment_comes_between_us_and_the_gateway(stand_in, elsewhere):
     launcher = Launcher(Settings(gateway_port=stand_in.server_port), with_gateway=True)
     assert launcher._gateway_answers()

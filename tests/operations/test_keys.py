@@ -33,7 +33,7 @@ def short_lived(tmp_path, monkeypatch, archives):
     monkeypatch.setattr(torchserve, "CONFIG_PATH", config)
     ports = {name.lower(): port for name, port in free_ports().items()}
     settings = Settings(**ports, ts_model_store=store)
-    for folder in (settings.run_folder, settings.scratch_folder):
+    for folder in (settings.run_folder, settings.torchserve_folder):
         folder.mkdir(parents=True)
     child = Child("TorchServe", torchserve.command(settings), torchserve.environment(settings), settings.run_folder)
     yield settings

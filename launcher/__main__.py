@@ -45,7 +45,7 @@ class Launcher:
     def __init__(self, settings: Settings, *, with_gateway: bool) -> None:
         self.settings = settings
         self.with_gateway = with_gateway
-        self.gateway_url = f"http://{_reachable(settings.gateway_host)}:{settings.gateway_port}"
+        self.gateway_url = f"http://{settings.gateway_address}"
 
     @property
     def _json_lines(self) -> bool:
@@ -188,7 +188,7 @@ class Launcher:
             **os.environ,
             "GATEWAY_HOST": settings.gateway_host,
             "GATEWAY_PORT": str(settings.gateway_port),
-            "GATEWAY_TORCHSERVE_URL": f"http://127.0.0.1:{settings.ts_inference_port}",
+            "GATEWAY_TORCHSERVE_URL": f"http://{settings.inference_address}",
             "GATEWAY_KEY_FILE": str(settings.key_file),
             "TMPDIR": str(settings.scratch_folder),
         }
@@ -217,7 +217,7 @@ class Launcher:
 
     def _torchserve_answers(self) -> bool:
         settings = self.settings
-        return probe.answers(settings.key_file, settings.ts_inference_port, settings.ts_management_port)
+        return probe.answers(settings.key_file, settings.inference_address, settings.management_address)
 
     def _greeting(self) -> str:
         settings = self.settings
@@ -229,9 +229,9 @@ class Launcher:
         return (
             "ready: a picture was classified\n"
             f"{page}"
-            f"  TorchServe  http://127.0.0.1:{settings.ts_inference_port}/predictions/cifar10\n"
-            f"  management  http://127.0.0.1:{settings.ts_management_port}/models/cifar10\n"
-            f"  metrics     http://127.0.0.1:{settings.ts_metrics_port}/metrics\n"
+            f"  TorchServe  http://{settings.inference_address}/predictions/cifar10\n"
+            f"  management  http://{settings.management_address}/models/cifar10\n"
+            f"  metrics     http://{settings.metrics_address}/metrics\n"
             f"  its keys    {_from_here(settings.key_file)}\n"
             "Ctrl-C stops it."
         )
@@ -290,12 +290,6 @@ def _why_not_at(host: str, port: int, variable: str, error: OSError) -> str:
         return f"port {port} is not for every user ({error.strerror}): set {variable} to one above 1023"
     variable = variable.replace("_PORT", "_HOST")
     return f"nothing can listen on {host} ({error.strerror}): set {variable} to an address of this machine"
-
-
-def _reachable(host: str) -> str:
-    """Give an address at which what listens on `host` can be reached from here, as URLs have it."""
-    host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # not listened on
-    return f"[{host}]" if ":" in host else host
 
 
 def _from_here(path: object) -> str:

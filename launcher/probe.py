@@ -18,14 +18,15 @@ HANDLER_IS_BUSY: Final = "/problems/model-unavailable"
 """The type in the handler's 503, for pictures whose neighbours in a batch took all the time."""
 
 
-def answers(key_file: Path, inference_port: int, management_port: int, timeout_seconds: float = 10) -> bool:
+def answers(key_file: Path, inference: str, management: str, timeout_seconds: float = 10) -> bool:
     """Have a picture classified; also True when the service is busy, which is no failure.
 
-    That is, the handler says so itself, or the queue is full while a worker is ready.
+    That is, the handler says so itself, or the queue is full while a worker is ready. Addresses are of the form
+    `host:port`.
     """
     try:
         keys = json.loads(key_file.read_text())
-        picture = http.client.HTTPConnection("127.0.0.1", inference_port, timeout=timeout_seconds)
+        picture = http.client.HTTPConnection(inference, timeout=timeout_seconds)
         headers = {
             "Authorization": f"Bearer {keys['inference']['key']}",
             "Content-Type": "application/octet-stream",
@@ -40,7 +41,7 @@ def answers(key_file: Path, inference_port: int, management_port: int, timeout_s
         reason = json.loads(body)["type"]
         if reason != QUEUE_IS_FULL:
             return bool(reason == HANDLER_IS_BUSY)
-        model = http.client.HTTPConnection("127.0.0.1", management_port, timeout=timeout_seconds)
+        model = http.client.HTTPConnection(management, timeout=timeout_seconds)
         model.request("GET", "/models/cifar10", headers={"Authorization": f"Bearer {keys['management']['key']}"})
         [described] = json.loads(model.getresponse().read())
         model.close()
@@ -55,13 +56,22 @@ def key_folder(template: str) -> Path:
     return Path(template.replace("{address}", address))
 
 
+def reachable(host: str) -> str:
+    """Give an address at which what listens on `host` can be reached from here, as URLs have it."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared with, not listened on
+    return f"[{host}]" if ":" in host else host
+
+
 def main() -> None:
     """Look where the launcher's own settings say, which are environment variables."""
-    key_file = key_folder(os.environ.get("KEY_FOLDER", ".")) / "key_file.json"
-    ports = [
-        int(os.environ.get(f"TS_{name}_PORT", default)) for name, default in (("INFERENCE", 8080), ("MANAGEMENT", 8081))
-    ]
-    sys.exit(0 if answers(key_file, *ports) else "no prediction was answered")
+
+    def setting(name: str, default: str) -> str:
+        return os.environ.get(name) or default
+
+    key_file = key_folder(setting("KEY_FOLDER", ".")) / "key_file.json"
+    inference = f"{reachable(setting('TS_INFERENCE_HOST', '127.0.0.1'))}:{setting('TS_INFERENCE_PORT', '8080')}"
+    management = f"127.0.0.1:{setting('TS_MANAGEMENT_PORT', '8081')}"
+    sys.exit(0 if answers(key_file, inference, management) else "no prediction was answered")
 
 
 if __name__ == "__main__":

@@ -58,6 +58,23 @@ class Settings(BaseSettings):
         return {name.upper(): value for name, value in self if name.endswith("_port")}
 
     @property
+    def gateway_address(self) -> str:
+        """Where the gateway can be reached from here, as `host:port`; likewise the three below."""
+        return f"{probe.reachable(self.gateway_host)}:{self.gateway_port}"
+
+    @property
+    def inference_address(self) -> str:
+        return f"{probe.reachable(self.ts_inference_host)}:{self.ts_inference_port}"
+
+    @property
+    def management_address(self) -> str:
+        return f"127.0.0.1:{self.ts_management_port}"
+
+    @property
+    def metrics_address(self) -> str:
+        return f"{probe.reachable(self.ts_metrics_host)}:{self.ts_metrics_port}"
+
+    @property
     def run_folder(self) -> Path:
         """The folder for what others may look for while the service runs: TorchServe's keys."""
         if self.key_folder:

@@ -37,7 +37,7 @@ def figures_of(settings: Settings, urls: Sequence[str]) -> dict[str, Any]:
         Refused: nothing is on trial at one, it does not let us in, or they do not try the same.
         Unreachable: one does not answer.
     """
-    return together([_ask(url.rstrip("/")) for url in urls or [f"http://127.0.0.1:{settings.gateway_port}"]])
+    return together([_ask(url.rstrip("/")) for url in urls or [f"http://{settings.gateway_address}"]])
 
 
 def together(gateways: Sequence[dict[str, Any]]) -> dict[str, Any]:

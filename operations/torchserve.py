@@ -58,12 +58,12 @@ class Answer:
 
 
 class TorchServe:
-    """One TorchServe on the loopback; every call goes with the key it needs, renewed when it has expired."""
+    """One TorchServe on this machine; every call goes with the key it needs, renewed when it has expired."""
 
     def __init__(self, settings: Settings, keys: Keys) -> None:
         self.management = management_url(settings)
-        self.inference = f"http://127.0.0.1:{settings.ts_inference_port}"
-        self.metrics = f"http://127.0.0.1:{settings.ts_metrics_port}"
+        self.inference = f"http://{settings.inference_address}"
+        self.metrics = f"http://{settings.metrics_address}"
         self.keys = keys
         self.session = requests.Session()
         self.session.trust_env = False  # no proxy from the environment between us and TorchServe
@@ -188,7 +188,7 @@ class TorchServe:
 
 def management_url(settings: Settings) -> str:
     """Say where the management API is."""
-    return f"http://127.0.0.1:{settings.ts_management_port}"
+    return f"http://{settings.management_address}"
 
 
 def _silent(url: str) -> Unreachable:

@@ -17,6 +17,16 @@ from launcher.settings import Settings
 from tests.service import PORTS, ROOT, Service, answers, eventually, free_ports
 
 
+@pytest.mark.parametrize(
+    ("host", "address"), [("0.0.0.0", "127.0.0.1:9"), ("127.0.0.1", "127.0.0.1:9"), ("192.0.2.7", "192.0.2.7:9")]
+)
+def test_what_listens_is_asked_at_its_own_address(host, address):
+    hosts = dict.fromkeys(("gateway_host", "ts_inference_host", "ts_metrics_host"), host)
+    ports = dict.fromkeys(("gateway_port", "ts_inference_port", "ts_metrics_port"), 9)
+    settings = Settings.model_validate(hosts | ports)
+    assert {settings.gateway_address, settings.inference_address, settings.metrics_address} == {address}
+
+
 def launch(environment):
     return subprocess.run(
         [sys.executable, "-m", "launcher"],
@@ -200,6 +210,17 @@ def test_torchserve_alone_as_in_its_container(tmp_path):
         assert done.returncode == 1
         assert "no prediction was answered" in done.stderr
     assert list(keys.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8 on the loopback")
+def test_a_torchserve_on_a_particular_address_is_asked_there(tmp_path):
+    with Service(tmp_path / "log", TS_INFERENCE_HOST="127.0.0.2", TS_METRICS_HOST="127.0.0.3") as service:
+        assert answers(f"{service.gateway}/readyz")
+        environment = service.environment | {"KEY_FOLDER": str(service.run_folder)}
+        for command in ("launcher.probe", "operations list"):
+            words = [sys.executable, "-m", *command.split()]
+            assert subprocess.run(words, cwd=ROOT, env=environment, check=False).returncode == 0
+        assert f"http://127.0.0.3:{service.ports['TS_METRICS_PORT']}/metrics" in service.output()
 
 
 def test_an_empty_model_store_serves_the_packed_archive(tmp_path):

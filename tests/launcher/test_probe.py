@@ -33,12 +33,13 @@ def test_a_busy_one_answers_and_one_whose_handler_raises_does_not(
     key_file = tmp_path / "key_file.json"
     key_file.write_text(json.dumps({"inference": {"key": "one"}, "management": {"key": "other"}}))
     stand_in.answers = {"POST": (status, document), "GET": (200, [{"workers": [{"status": worker}]}])}
-    assert probe.answers(key_file, stand_in.server_port, stand_in.server_port) is answers
+    address = f"127.0.0.1:{stand_in.server_port}"
+    assert probe.answers(key_file, address, address) is answers
     assert stand_in.keys[0] == "Bearer one"
 
 
 def test_where_nobody_listens_nobody_answers(tmp_path):
     key_file = tmp_path / "key_file.json"
-    assert not probe.answers(key_file, 9, 9)
+    assert not probe.answers(key_file, "127.0.0.1:9", "127.0.0.1:9")
     key_file.write_text(json.dumps({"inference": {"key": "one"}}))
-    assert not probe.answers(key_file, 9, 9)
+    assert not probe.answers(key_file, "127.0.0.1:9", "127.0.0.1:9")

@@ -217,7 +217,8 @@ class Launcher:
 
     def _torchserve_answers(self) -> bool:
         settings = self.settings
-        return probe.answers(settings.key_file, settings.inference_address, settings.management_address)
+        addresses = (settings.inference_address, settings.management_address, settings.metrics_address)
+        return probe.answers(settings.key_file, *addresses)
 
     def _greeting(self) -> str:
         settings = self.settings

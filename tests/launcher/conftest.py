@@ -24,7 +24,7 @@ class Answering(BaseHTTPRequestHandler):
         self.server.keys.append(self.headers["Authorization"])
         self.rfile.read(int(self.headers["Content-Length"] or 0))
         status, document = self.server.answers[self.command]
-        body = json.dumps(document).encode()
+        body = document if isinstance(document, bytes) else json.dumps(document).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

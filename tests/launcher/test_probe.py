@@ -1,6 +1,8 @@
 """What is taken for a TorchServe that answers."""
 
 import json
+import math
+import socket
 
 import pytest
 
@@ -34,12 +36,39 @@ def test_a_busy_one_answers_and_one_whose_handler_raises_does_not(
     key_file.write_text(json.dumps({"inference": {"key": "one"}, "management": {"key": "other"}}))
     stand_in.answers = {"POST": (status, document), "GET": (200, [{"workers": [{"status": worker}]}])}
     address = f"127.0.0.1:{stand_in.server_port}"
-    assert probe.answers(key_file, address, address) is answers
-    assert stand_in.keys[0] == "Bearer one"
+    assert probe.answers(key_file, address, address, address) is answers
+    assert "Bearer one" in stand_in.keys
 
 
 def test_where_nobody_listens_nobody_answers(tmp_path):
     key_file = tmp_path / "key_file.json"
-    assert not probe.answers(key_file, "127.0.0.1:9", "127.0.0.1:9")
+    assert not probe.answers(key_file, "127.0.0.1:9", "127.0.0.1:9", "127.0.0.1:9")
     key_file.write_text(json.dumps({"inference": {"key": "one"}}))
-    assert not probe.answers(key_file, "127.0.0.1:9", "127.0.0.1:9")
+    assert not probe.answers(key_file, "127.0.0.1:9", "127.0.0.1:9", "127.0.0.1:9")
+
+
+METRICS = """# TYPE ts_inference_latency_microseconds counter
+ts_inference_latency_microseconds{model_name="cifar10",model_version="2.0",hostname="vm",} 7.5
+ts_inference_latency_microseconds{model_name="cifar10",model_version="default",hostname="vm",} 5903819.79
+"""
+
+
+@pytest.mark.parametrize(("metrics", "time"), [(METRICS, 5903819.79), ("# TYPE none\n", 0), (None, math.nan)])
+def test_how_long_answers_of_the_default_version_took_is_asked(stand_in, metrics, time):
+    address = f"127.0.0.1:{stand_in.server_port}" if metrics else "127.0.0.1:9"
+    stand_in.answers["GET"] = (200, (metrics or "").encode())
+    assert probe._answering_time(address) == pytest.approx(time, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "answers"),
+    [(5.0, 6.0, True), (5.0, 5.0, False), (math.nan, 6.0, False), (5.0, math.nan, False)],
+)
+def test_one_that_answers_others_while_the_picture_waits_is_alive(tmp_path, monkeypatch, before, after, answers):
+    key_file = tmp_path / "key_file.json"
+    key_file.write_text(json.dumps({"inference": {"key": "one"}}))
+    times = iter((before, after))
+    monkeypatch.setattr(probe, "_answering_time", lambda _: next(times))
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the picture and never answers
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        assert probe.answers(key_file, address, address, address, timeout_seconds=0.1) is answers

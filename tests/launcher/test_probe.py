@@ -2,11 +2,15 @@
 
 import json
 import math
+import re
 import socket
+import subprocess
+import sys
 
 import pytest
 
 from launcher import probe
+from tests.service import ROOT
 
 QUEUE_IS_FULL = {
     "code": 503,
@@ -45,6 +49,16 @@ def test_where_nobody_listens_nobody_answers(tmp_path):
     assert not probe.answers(key_file, "127.0.0.1:9", "127.0.0.1:9", "127.0.0.1:9")
     key_file.write_text(json.dumps({"inference": {"key": "one"}}))
     assert not probe.answers(key_file, "127.0.0.1:9", "127.0.0.1:9", "127.0.0.1:9")
+
+
+@pytest.mark.parametrize("folder", ["gateway", "handler"])
+@pytest.mark.parametrize("status", [200, 503])
+def test_an_images_own_check_goes_past_any_proxy(stand_in, elsewhere, folder, status):
+    stand_in.answers["GET"] = (status, {})
+    dockerfile = (ROOT / folder / "Dockerfile").read_text().replace("\\\n", "")
+    [command] = [json.loads(each) for each in re.findall(r"CMD (.*/readyz.*)", dockerfile)]
+    code = command[-1].replace("8000", str(stand_in.server_port))
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == (status != 200)
 
 
 METRICS = """# TYPE ts_inference_latency_microseconds counter

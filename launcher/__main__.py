@@ -178,7 +178,7 @@ class Launcher:
         # One that was killed leaves its unpacked archives, which would fill a small file system after a few starts.
         shutil.rmtree(settings.torchserve_folder, ignore_errors=True)
         settings.torchserve_folder.mkdir(mode=0o700, exist_ok=True)
-        command = torchserve.command(settings)
+        command = torchserve.command(settings, self.say)
         environment = torchserve.environment(settings)
         return Child("TorchServe", command, environment, settings.run_folder, json_lines=self._json_lines)
 

@@ -6,10 +6,11 @@ Its own launcher leaves the JVM behind when it is asked to stop, so the JVM is s
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from launcher.settings import ARCHIVE, ROOT, Settings
+from launcher.settings import ROOT, Settings
 from operations.history import History
 
 CONFIG_PATH: Final = ROOT / "config.properties"
@@ -26,8 +27,11 @@ def java() -> str:
     return "java"
 
 
-def command(settings: Settings) -> list[str]:
-    """Build the JVM's command line: the one that `torchserve --start` would run, with our log settings."""
+def command(settings: Settings, say: Callable[[str], None]) -> list[str]:
+    """Build the JVM's command line: the one that `torchserve --start` would run, with our log settings.
+
+    What of the recorded versions cannot be loaded is said.
+    """
     spec = importlib.util.find_spec("ts")
     assert spec, "torchserve is in requirements/serve.txt"
     assert spec.origin
@@ -46,7 +50,7 @@ def command(settings: Settings) -> list[str]:
         "-ncs",  # no snapshots of the configuration
         *(("--enable-model-api",) if settings.ts_enable_model_api else ()),
         "--models",  # last: TorchServe takes all that follows for archives
-        *(f"cifar10={archive}" for archive in History(settings.ts_model_store).to_start_with(ARCHIVE)),
+        *(f"cifar10={archive}" for archive in History(settings.ts_model_store).to_start_with(say)),
     ]
 
 

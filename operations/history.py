@@ -5,12 +5,15 @@ the model store, beside the archives it speaks of.
 """
 
 import contextlib
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from launcher.settings import ARCHIVE
+from operations.archive import Archive
 from operations.errors import Refused
 from operations.trial import TrialFile
 
@@ -59,8 +62,9 @@ class History:
             Refused: nothing can be written there, which is found out before anything is done.
         """
         new = self.path.with_suffix(".new")
+        record = {"packed": self._packed_sha256(), "defaults": [asdict(default) for default in defaults]}
         try:
-            new.write_text(json.dumps({"defaults": [asdict(default) for default in defaults]}, indent=2) + "\n")
+            new.write_text(json.dumps(record, indent=2) + "\n")
         except OSError as error:
             with contextlib.suppress(OSError):
                 new.unlink(missing_ok=True)
@@ -75,28 +79,71 @@ class History:
             raise
         new.replace(self.path)
 
-    def to_start_with(self, packed: str) -> list[str]:
+    def to_start_with(self, say: Callable[[str], None]) -> list[str]:
         """Give the archives to load at a start, the default one first: what was promoted last, and the one before.
 
-        It is `packed` alone where nothing was promoted, where the archive is gone, or where `packed` was packed after
-        the last promotion: whoever did that wants to see it. What is on trial comes last.
+        It is the packed one alone where nothing was promoted, where the archive is gone, or where the packed one has
+        become another since the last promotion: whoever did that wants to see it. What is on trial comes last. An
+        archive that does not hold its version, or one that is loaded already, is left out, and that is said: TorchServe
+        would not start.
         """
-        archives = self._defaults_to_start_with(packed)
+        loaded: dict[float, str] = {}  # the archives by their versions, which are numbers to TorchServe
+        for default in self._promoted():
+            self._load(default, loaded, say)
+            if not loaded:
+                break
+        if not loaded:
+            loaded[self._packed_version()] = ARCHIVE
         with contextlib.suppress(Refused):
-            trial = TrialFile.of(self.model_store).read()
-            if trial and trial.archive not in archives and (self.model_store / trial.archive).is_file():
-                archives.append(trial.archive)
-        return archives
+            if trial := TrialFile.of(self.model_store).read():
+                self._load(Default(trial.candidate, trial.archive), loaded, say)
+        return list(loaded.values())
 
-    def _defaults_to_start_with(self, packed: str) -> list[str]:
+    def _load(self, default: Default, loaded: dict[float, str], say: Callable[[str], None]) -> None:
+        path = self.model_store / default.archive
+        if not path.is_file() or default.archive in loaded.values():
+            return
+        try:
+            version = Archive.read(path).version
+        except Refused as error:
+            say(f"version {default.version} is left out: {error}")
+            return
+        if version != default.version:
+            say(f"version {default.version} is left out: {path} holds version {version}")
+        elif float(version) in loaded:
+            say(f"{path} is left out: version {version} is loaded from {loaded[float(version)]}")
+        else:
+            loaded[float(version)] = default.archive
+
+    def _promoted(self) -> list[Default]:
+        """Give the last promotion and the one before; nothing where the packed archive takes their place."""
         try:
             recorded = self._read()
-            if not recorded or (self.model_store / packed).stat().st_mtime > self.path.stat().st_mtime:
-                return [packed]
+            return [] if self._is_packed_anew() else recorded[:-3:-1]
         except (Refused, OSError):
-            return [packed]
-        there = [each.archive for each in reversed(recorded[-2:]) if (self.model_store / each.archive).is_file()]
-        return there if recorded[-1].archive in there else [packed]
+            return []
+
+    def _is_packed_anew(self) -> bool:
+        """Say whether the packed archive has become another one since the last promotion."""
+        packed = json.loads(self.path.read_text()).get("packed")
+        if packed:
+            return bool(packed != self._packed_sha256())
+        return (self.model_store / ARCHIVE).stat().st_mtime > self.path.stat().st_mtime  # a record of a former release
+
+    def _packed_sha256(self) -> str:
+        """Give the packed archive's SHA-256; nothing where there is none."""
+        try:
+            with (self.model_store / ARCHIVE).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            return ""
+
+    def _packed_version(self) -> float:
+        """Give the packed archive's version; 0, which no version has, where it does not say."""
+        try:
+            return float(Archive.read(self.model_store / ARCHIVE).version)
+        except Refused:
+            return 0.0
 
     def _read(self) -> list[Default]:
         try:

@@ -1,4 +1,7 @@
+import hashlib
+import json
 import os
+import zipfile
 
 import pytest
 
@@ -12,11 +15,28 @@ FIRST, SECOND, THIRD = (
 )
 
 
+def pack(path, version, weights=b"weights"):
+    """As much of an archive as is looked at."""
+    described = {"modelName": "cifar10", "modelVersion": version, "serializedFile": "weights.safetensors"}
+    manifest = {"version": version, "sha256": hashlib.sha256(weights).hexdigest()}
+    with zipfile.ZipFile(path, "w") as bundle:
+        bundle.writestr("MAR-INF/MANIFEST.json", json.dumps({"model": described}))
+        bundle.writestr("manifest.json", json.dumps(manifest))
+        bundle.writestr("weights.safetensors", weights)
+
+
 @pytest.fixture
-def history(tmp_path):
+def history(tmp_path, monkeypatch):
+    monkeypatch.delenv("GATEWAY_TRIAL_FILE", raising=False)
     for default in (FIRST, SECOND, THIRD):
-        (tmp_path / default.archive).write_bytes(b"")
+        pack(tmp_path / default.archive, default.version)
     return History(tmp_path)
+
+
+def start(history):
+    """What a start loads, and what it says."""
+    said: list[str] = []
+    return history.to_start_with(said.append), said
 
 
 def record(history, defaults):
@@ -52,30 +72,67 @@ def test_it_leads_back_only_from_the_default_it_knows(history, tmp_path):
 
 
 def test_a_start_loads_what_was_promoted_and_the_one_before(history):
-    assert history.to_start_with("cifar10.mar") == ["cifar10.mar"]
+    assert start(history) == (["cifar10.mar"], [])
     record(history, [FIRST, SECOND])
-    assert history.to_start_with("cifar10.mar") == ["cifar10-1.1.mar", "cifar10.mar"]
+    assert start(history) == (["cifar10-1.1.mar", "cifar10.mar"], [])
     record(history, [FIRST, SECOND, THIRD])
-    assert history.to_start_with("cifar10.mar") == ["cifar10-1.2.mar", "cifar10-1.1.mar"]
+    assert start(history) == (["cifar10-1.2.mar", "cifar10-1.1.mar"], [])
     record(history, [FIRST])
-    assert history.to_start_with("cifar10.mar") == ["cifar10.mar"]
+    assert start(history) == (["cifar10.mar"], [])
 
 
-def test_a_start_loads_what_was_packed_after_the_last_promotion(history, tmp_path):
+def test_a_start_loads_what_has_been_packed_anew_since_the_last_promotion(history, tmp_path):
+    """An image's archive may be older than the promotion, and another one all the same."""
     record(history, [FIRST, SECOND])
+    path = tmp_path / "cifar10.mar"
+    times = path.stat().st_atime, path.stat().st_mtime
+    pack(path, "1.0")
+    os.utime(path, (times[0] + 100, times[1] + 100))
+    assert start(history) == (["cifar10-1.1.mar", "cifar10.mar"], [])  # of the same bytes
+    pack(path, "1.0", b"other weights")
+    os.utime(path, times)
+    assert start(history) == (["cifar10.mar"], [])
+
+
+def test_a_record_without_the_packed_archives_hash_goes_by_dates(history, tmp_path):
+    record(history, [FIRST, SECOND])
+    document = json.loads(history.path.read_text())
+    del document["packed"]
+    history.path.write_text(json.dumps(document))
+    assert start(history)[0] == ["cifar10-1.1.mar", "cifar10.mar"]
     promoted = history.path.stat().st_mtime
     os.utime(tmp_path / "cifar10.mar", (promoted + 1, promoted + 1))
-    assert history.to_start_with("cifar10.mar") == ["cifar10.mar"]
+    assert start(history)[0] == ["cifar10.mar"]
 
 
 def test_a_start_does_without_what_is_gone_or_damaged(history, tmp_path):
     record(history, [FIRST, SECOND, THIRD])
     (tmp_path / SECOND.archive).unlink()  # removed after the promotion of the third
-    assert history.to_start_with("cifar10.mar") == ["cifar10-1.2.mar"]
+    assert start(history) == (["cifar10-1.2.mar"], [])
+    data = (tmp_path / THIRD.archive).read_bytes()
+    (tmp_path / THIRD.archive).write_bytes(data[:100])
+    archives, [said] = start(history)
+    assert archives == ["cifar10.mar"]
+    assert "version 1.2 is left out: " in said
     (tmp_path / THIRD.archive).unlink()
-    assert history.to_start_with("cifar10.mar") == ["cifar10.mar"]
+    assert start(history) == (["cifar10.mar"], [])
     history.path.write_text('{"defaults": ')
-    assert history.to_start_with("cifar10.mar") == ["cifar10.mar"]
+    assert start(history) == (["cifar10.mar"], [])
+
+
+def test_a_start_loads_no_version_twice_and_none_that_is_another(history, tmp_path):
+    """TorchServe would end at once, and be started again for ever."""
+    pack(tmp_path / "cifar10.mar", "1.1")
+    record(history, [FIRST, SECOND])
+    archives, [said] = start(history)
+    assert archives == ["cifar10-1.1.mar"]
+    assert said == f"version 1.0 is left out: {tmp_path}/cifar10.mar holds version 1.1"
+    pack(tmp_path / "cifar10.mar", "1.10")  # the same number
+    trial = {"candidate": "1.1", "archive": "cifar10-1.1.mar", "canary_share": 0.1}
+    (tmp_path / "trial.json").write_text(json.dumps(trial))
+    archives, [said] = start(history)
+    assert archives == ["cifar10.mar"]
+    assert said == f"{tmp_path}/cifar10-1.1.mar is left out: version 1.1 is loaded from cifar10.mar"
 
 
 @pytest.mark.parametrize("text", ['{"defaults": ', "[]", '{"defaults": [{"version": "1"}]}'])

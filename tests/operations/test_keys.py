@@ -35,7 +35,8 @@ def short_lived(tmp_path, monkeypatch, archives):
     settings = Settings(**ports, ts_model_store=store)
     for folder in (settings.run_folder, settings.torchserve_folder):
         folder.mkdir(parents=True)
-    child = Child("TorchServe", torchserve.command(settings), torchserve.environment(settings), settings.run_folder)
+    command = torchserve.command(settings, print)
+    child = Child("TorchServe", command, torchserve.environment(settings), settings.run_folder)
     yield settings
     child.stop(20)
     for folder in (settings.run_folder, settings.scratch_folder):

@@ -18,6 +18,7 @@ from operations.evidence import figures_of
 from operations.history import History
 from operations.trial import FILE_NAME, Trial, TrialFile
 from tests.operations.conftest import BETTER, SERVED, WORSE
+from tests.operations.test_history import pack
 from tests.operations.traffic import PHOTO
 from tests.service import ROOT, eventually
 
@@ -171,13 +172,13 @@ def test_wrong_arguments_are_exit_code_2(operate, arguments):
 def test_a_start_loads_what_is_on_trial(tmp_path, monkeypatch):
     monkeypatch.delenv("GATEWAY_TRIAL_FILE", raising=False)
     history, trials = History(tmp_path), TrialFile.of(tmp_path)
-    (tmp_path / "cifar10.mar").write_bytes(b"")
+    pack(tmp_path / "cifar10.mar", "7")
     trials.begin("9", "cifar10-9.mar", "canary", 0.1)
-    assert history.to_start_with("cifar10.mar") == ["cifar10.mar"]  # its archive is gone
-    (tmp_path / "cifar10-9.mar").write_bytes(b"")
-    assert history.to_start_with("cifar10.mar") == ["cifar10.mar", "cifar10-9.mar"]
+    assert history.to_start_with(print) == ["cifar10.mar"]  # its archive is gone
+    pack(tmp_path / "cifar10-9.mar", "9")
+    assert history.to_start_with(print) == ["cifar10.mar", "cifar10-9.mar"]
     trials.path.write_text("{")
-    assert history.to_start_with("cifar10.mar") == ["cifar10.mar"]
+    assert history.to_start_with(print) == ["cifar10.mar"]
 
 
 def test_one_version_at_a_time(tmp_path):

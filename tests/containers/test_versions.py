@@ -40,6 +40,14 @@ def answering(service: Stack) -> str:
     return str(answer["model"]["version"])
 
 
+def restart(service: Stack) -> None:
+    """Stop all containers and start them again; what lay in memory is gone meanwhile."""
+    service.compose("stop")
+    service.compose("start")
+    eventually(lambda: inspect(service.container("torchserve"))["State"]["Health"]["Status"] == "healthy", 90)
+    eventually(service.is_ready, 60)
+
+
 def test_workers_come_and_go(service: Stack) -> None:
     for workers in (1, 2):
         operate(service, "scale", str(workers))
@@ -58,13 +66,15 @@ def test_a_version_comes_and_goes_and_a_restart_keeps_what_was_promoted(service:
     eventually(lambda: answering(service) == BETTER, 30)
     shown = operate(service, "compare", "--gateway", "http://gateway:8000")
     assert shown["trial"]["candidate"] == BETTER
+
+    restart(service)
+    assert versions(service) == {SERVED: True, BETTER: False}
+    eventually(lambda: answering(service) == BETTER, 30)
     operate(service, "canary", "off")
 
     operate(service, "promote", BETTER)
     assert answering(service) == BETTER
-    service.compose("restart")
-    eventually(lambda: inspect(service.container("torchserve"))["State"]["Health"]["Status"] == "healthy", 90)
-    eventually(service.is_ready, 60)
+    restart(service)
     assert versions(service) == {SERVED: False, BETTER: True}
     assert answering(service) == BETTER
 

@@ -5,6 +5,7 @@ import yaml
 
 import launcher.settings
 from gateway.settings import Settings
+from operations.trial import FILE_NAME
 from tests.deploy.conftest import DEPLOY
 from tests.service import ROOT
 
@@ -50,6 +51,18 @@ def test_a_setting_is_taken_from_the_environment_of_docker_compose(service, vari
 )
 def test_a_stop_waits_for_what_the_gateway_has_accepted(file, service, needed):
     assert int(described(ROOT / file, service)["stop_grace_period"].removesuffix("s")) > needed
+
+
+def test_a_trial_lies_where_a_restart_finds_it():
+    """TorchServe's keys are in memory, and gone once both containers have stopped."""
+    described = yaml.load((DEPLOY / "versions" / "compose.yml").read_text(), Loader)
+    store = described["services"]["torchserve"]["environment"]["TS_MODEL_STORE"]
+    assert described["services"]["torchserve"]["volumes"] == [f"versions:{store}"]
+    assert described["services"]["gateway"]["volumes"] == [f"versions:{store}:ro"]
+    assert described["services"]["gateway"]["environment"]["GATEWAY_TRIAL_FILE"] == f"{store}/{FILE_NAME}"
+    assert described["volumes"]["versions"] is None
+    for service in ("torchserve", "gateway"):
+        assert "GATEWAY_TRIAL_FILE" not in environment(ROOT / "docker-compose.yml", service)
 
 
 def test_the_balancer_says_who_sends_and_the_gateways_believe_it_alone():

@@ -155,10 +155,12 @@ def decide(options: argparse.Namespace, settings: Settings, versions: Versions, 
     """Promote the version on trial, or end the trial, by what it has shown.
 
     Raises:
-        Refused: it has not shown enough yet, or a check before the promotion failed.
+        Refused: it has not shown enough yet, it is not the one that is on trial here, or a check before the promotion
+            failed.
     """
     rules = _rules(options)
     figures = figures_of(settings, options.gateway)
+    versions.check_trial(figures["candidate"], figures["since"])
     verdict, checks = judge(figures, rules)
     report.evidence(figures, verdict, checks)
     candidate = figures["candidate"]

@@ -44,12 +44,12 @@ def together(gateways: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Add up what several gateways' trials have shown, as if one had had all requests.
 
     Raises:
-        Refused: they do not try the same version beside the same.
+        Refused: they do not try the same version beside the same, in the same trial.
     """
     first, *more = gateways
     if not more:
         return first
-    for name in ("candidate", "default"):
+    for name in ("candidate", "default", "since"):
         tried = {each[name] for each in gateways if each[name]}
         if len(tried) > 1:
             raise Refused(f"the gateways have not the same {name}: {', '.join(sorted(tried))}. Ask each by itself")

@@ -131,6 +131,20 @@ class Versions:
                 raise Refused(f"version {name} is not put on trial: {check.name}: {check.finding}")
         return self.trial_file.begin(name, version.archive, kind, share, dry_run=self.dry_run)
 
+    def check_trial(self, candidate: str, since: str) -> None:
+        """See that what was shown was shown in the trial of now.
+
+        Raises:
+            Refused: that is another one, or there is none.
+        """
+        now = self.trial_file.read()
+        if now is None or (now.candidate, now.since) != (candidate, since):
+            what = f"version {now.candidate} since {now.since}" if now else "nothing"
+            raise Refused(
+                f"the gateway's figures are of version {candidate} since {since}, but {self.trial_file.path} has "
+                f"{what} on trial: ask a gateway that reads this file (--gateway, GATEWAY_TRIAL_FILE)"
+            )
+
     def end_trial(self, kind: Kind | None = None) -> Trial | None:
         """Take one share from the version on trial, or both; give what is left of the trial.
 

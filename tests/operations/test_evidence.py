@@ -92,7 +92,14 @@ def test_gateways_without_traffic_have_nothing_to_add():
     assert judge(found, Rules())[0] == "wait"
 
 
-@pytest.mark.parametrize("other", [replace(NONE, trial=replace(TRIAL, candidate="8")), replace(NONE, default="6")])
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(NONE, trial=replace(TRIAL, candidate="8")),
+        replace(NONE, trial=replace(TRIAL, since="earlier")),
+        replace(NONE, default="6"),
+    ],
+)
 def test_gateways_that_try_something_else_are_not_added(other):
     with pytest.raises(Refused, match="Ask each by itself"):
         together([figures(random.Random(1), 50).document(), other.document()])

@@ -1,13 +1,16 @@
 """Changes before a stand-in for TorchServe, which fails and is asked when it is told to."""
 
 import errno
+import json
 import os
 
 import pytest
 
-from operations.__main__ import weights_of
+from launcher.settings import Settings
+from operations.__main__ import arguments, decide, weights_of
 from operations.errors import Failed, Refused, Unreachable
 from operations.history import Default, History
+from operations.report import Report
 from operations.torchserve import Version
 from operations.trial import FILE_NAME, TrialFile
 from operations.versions import Versions
@@ -118,3 +121,20 @@ def test_a_version_goes_when_its_last_request_must_have_been_answered(torchserve
 
 def test_a_version_that_does_not_answer_is_shown_without_its_weights(torchserve):
     assert weights_of(torchserve, torchserve.version("2")) == {"sha256": None, "accuracy": None}
+
+
+@pytest.mark.parametrize("trial", [None, ("3", "2026-01-01"), ("2", "2026-01-02")])
+def test_figures_of_another_trial_decide_nothing(versions, tmp_path, monkeypatch, trial):
+    """Of another service's gateway, say, or from before this trial began anew."""
+    figures = {"candidate": "2", "since": "2026-01-01"}
+    monkeypatch.setattr("operations.__main__.figures_of", lambda *_: figures)
+    monkeypatch.setattr("operations.__main__.judge", lambda *_: pytest.fail("they were judged"))
+    if trial:
+        candidate, since = trial
+        document = {"candidate": candidate, "archive": "any.mar", "since": since}
+        (tmp_path / FILE_NAME).write_text(json.dumps(document))
+    options = arguments().parse_args(["decide"])
+    with pytest.raises(Refused, match=r"figures are of version 2 since 2026-01-01, but .*trial\.json has"):
+        decide(options, Settings(), versions, Report(as_json=True))
+    versions.trial_file.path.write_text(json.dumps(figures | {"archive": "two.mar"}))
+    versions.check_trial(**figures)

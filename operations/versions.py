@@ -15,6 +15,8 @@ from operations.torchserve import MODEL_NAME, TorchServe, Version
 from operations.trial import Kind, Trial, TrialFile
 
 POLL_SECONDS: Final = 0.25
+UNPACKING_SECONDS: Final = 5.0
+"""More than TorchServe needs from a registration until it knows the version."""
 
 
 class Versions:
@@ -46,17 +48,26 @@ class Versions:
         if self.dry_run:
             return archive
         with self._copied(file, copy):
-            self.torchserve.register(copy.name)
             try:
+                self.torchserve.register(copy.name)
                 self._wait_for(
                     lambda: _all_ready(self.torchserve.version(archive.version)),
                     f"the workers of version {archive.version} did not start; see TorchServe's log",
                 )
             except BaseException:
                 # Whether they failed or the operator lost patience: no half of a version stays behind.
-                self.torchserve.unregister(archive.version)
+                self._take_back(archive.version)
                 raise
         return archive
+
+    def _take_back(self, name: str) -> None:
+        """Unload a version, also one that TorchServe is still unpacking: it knows nothing of it until then."""
+        deadline = time.monotonic() + UNPACKING_SECONDS
+        while name not in [version.name for version in self.torchserve.versions()]:
+            if time.monotonic() > deadline:
+                return  # it was not taken at all
+            time.sleep(POLL_SECONDS)
+        self.torchserve.unregister(name)
 
     @contextlib.contextmanager
     def _copied(self, file: Path, copy: Path) -> Iterator[None]:

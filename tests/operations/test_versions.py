@@ -14,13 +14,14 @@ from operations.report import Report
 from operations.torchserve import Version
 from operations.trial import FILE_NAME, TrialFile
 from operations.versions import Versions
+from tests.operations.test_history import pack
 
 FIRST, SECOND = Default("1", "cifar10.mar"), Default("2", "two.mar")
 RESPONSE_TIMEOUT = 10  # seconds
 
 
 class StandIn:
-    """As much of operations.torchserve.TorchServe as a promotion and a removal need, and a clock."""
+    """As much of operations.torchserve.TorchServe as changes need, and a clock."""
 
     def __init__(self):
         self.default_name = "1"
@@ -28,6 +29,7 @@ class StandIn:
         self.now = 1000.0
         self.asked_at = []
         self.removed_at = 0.0
+        self.loaded_at = {"1": 0.0}
 
     def version(self, name):
         archive = {each.version: each.archive for each in (FIRST, SECOND)}[name]
@@ -58,7 +60,16 @@ class StandIn:
     def check_model_api(self):
         pass
 
-    def unregister(self, _):
+    def versions(self):
+        return [self.version(name) for name, at in self.loaded_at.items() if at <= self.now]
+
+    def register(self, _):
+        """Takes a second for it, and is broken off at once."""
+        self.loaded_at["2"] = self.now + 1
+        raise KeyboardInterrupt
+
+    def unregister(self, name):
+        self.loaded_at.pop(name, None)
         self.removed_at = self.now
 
     # The clock of operations.versions
@@ -109,6 +120,28 @@ def test_a_promotion_whose_trial_cannot_be_ended_says_so_and_is_recorded(torchse
     with pytest.raises(Failed, match=r"version 2 is the default now, but still on trial: .* cannot be deleted"):
         versions.promote("2")
     assert History(tmp_path).defaults(SECOND) == [FIRST, SECOND]
+
+
+def test_an_addition_that_is_broken_off_during_the_registration_leaves_nothing(torchserve, versions, tmp_path):
+    store = tmp_path / "store"
+    store.mkdir()
+    versions.model_store = store
+    pack(tmp_path / "new.mar", "2")
+    with pytest.raises(KeyboardInterrupt):
+        versions.add(tmp_path / "new.mar")
+    assert list(torchserve.loaded_at) == ["1"]
+    assert list(store.iterdir()) == []
+
+
+def test_an_addition_that_torchserve_refuses_is_said_in_its_words(torchserve, versions, tmp_path, monkeypatch):
+    def register(_):
+        raise Refused("TorchServe refuses: no")
+
+    monkeypatch.setattr(torchserve, "register", register)
+    pack(tmp_path / "new.mar", "2")
+    with pytest.raises(Refused, match="TorchServe refuses: no"):
+        versions.add(tmp_path / "new.mar")
+    assert [each.name for each in tmp_path.iterdir()] == ["new.mar"]
 
 
 def test_a_version_goes_when_its_last_request_must_have_been_answered(torchserve, versions):

@@ -101,7 +101,7 @@ def weights_of(torchserve: TorchServe, version: Version) -> dict[str, Any]:
         return unknown
     try:
         manifest = torchserve.manifest(version.name)
-    except Unreachable:  # it hangs, or its queue is full: the others are still to be shown
+    except (Unreachable, Refused):  # it hangs, or its queue is full: the others are still to be shown
         return unknown
     accuracy = manifest.document.get("metrics", {}).get("validation", {}).get("accuracy")
     return {"sha256": manifest.sha256, "accuracy": accuracy}

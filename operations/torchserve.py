@@ -136,6 +136,7 @@ class TorchServe:
 
         Raises:
             Unreachable: there is no answer.
+            Refused: it is an error.
         """
         url = f"{self.inference}/predictions/{MODEL_NAME}" + (f"/{version}" if version else "")
         headers = {"Content-Type": "application/octet-stream"} | (headers or {})
@@ -147,7 +148,7 @@ class TorchServe:
             response = self._send("inference", "POST", url, data=picture, headers=headers)
         if not response.ok:
             name = f"version {version}" if version else "the default version"
-            raise Unreachable(f"{name} does not classify: TorchServe answers {response.status_code} {response.reason}")
+            raise Refused(f"{name} does not classify: TorchServe answers {response.status_code} {response.reason}")
         return Answer(
             document=response.json(),
             version=response.headers.get("X-Model-Version", ""),

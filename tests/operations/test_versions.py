@@ -30,6 +30,7 @@ class StandIn:
         self.asked_at = []
         self.removed_at = 0.0
         self.loaded_at = {"1": 0.0}
+        self.no_manifest = Unreachable("TorchServe does not answer")
 
     def version(self, name):
         archive = {each.version: each.archive for each in (FIRST, SECOND)}[name]
@@ -51,8 +52,8 @@ class StandIn:
     def set_default(self, name):
         self.default_name = name
 
-    def manifest(self, name):
-        raise Unreachable(f"version {name} does not classify")
+    def manifest(self, _):
+        raise self.no_manifest
 
     def requests_to(self, _):
         return sum(at <= self.now for at in self.asked_at)
@@ -152,7 +153,9 @@ def test_a_version_goes_when_its_last_request_must_have_been_answered(torchserve
     assert last + RESPONSE_TIMEOUT <= torchserve.removed_at <= last + RESPONSE_TIMEOUT + 1
 
 
-def test_a_version_that_does_not_answer_is_shown_without_its_weights(torchserve):
+@pytest.mark.parametrize("failure", [Unreachable("TorchServe does not answer"), Refused("it does not classify")])
+def test_a_version_that_does_not_answer_is_shown_without_its_weights(torchserve, failure):
+    torchserve.no_manifest = failure
     assert weights_of(torchserve, torchserve.version("2")) == {"sha256": None, "accuracy": None}
 
 

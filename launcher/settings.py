@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     silence_seconds: float = Field(
         20, gt=0, description="without an answered prediction, after which TorchServe is started again"
     )
+    gateway_max_image_bytes: int = Field(
+        20_000_000, ge=1, le=2_000_000_000, description="largest picture, which TorchServe must let pass"
+    )
     key_folder: Path | None = Field(
         None,
         description="folder for TorchServe's keys, `.run/PORT` if not set; `{address}` in it is our IP address",

@@ -15,6 +15,8 @@ from operations.history import History
 
 CONFIG_PATH: Final = ROOT / "config.properties"
 LOG_CONFIG_PATH: Final = Path(__file__).parent / "log4j2.xml"
+ABOVE_THE_LARGEST: Final = 1_000_000
+"""Bytes that TorchServe takes above the gateway's largest picture, so that the gateway's own limit answers first."""
 
 
 def java() -> str:
@@ -72,6 +74,7 @@ def environment(settings: Settings) -> dict[str, str]:
         **kept,
         **ports,
         **hosts,
+        "TS_MAX_REQUEST_SIZE": str(settings.gateway_max_image_bytes + ABOVE_THE_LARGEST),
         "TMPDIR": str(settings.torchserve_folder),
         "LOG_LOCATION": str(settings.torchserve_folder),
         "METRICS_LOCATION": str(settings.torchserve_folder),

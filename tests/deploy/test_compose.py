@@ -32,7 +32,7 @@ def environment(file, service):
     ("service", "variables"),
     [
         ("gateway", [f"GATEWAY_{name.upper()}" for name in Settings.model_fields if name not in SETTLED]),
-        ("torchserve", ["START_TIMEOUT_SECONDS", "SILENCE_SECONDS"]),
+        ("torchserve", ["START_TIMEOUT_SECONDS", "SILENCE_SECONDS", "GATEWAY_MAX_IMAGE_BYTES"]),
     ],
 )
 def test_a_setting_is_taken_from_the_environment_of_docker_compose(service, variables):

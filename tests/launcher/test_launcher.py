@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 import gateway.settings
+from launcher import torchserve
 from launcher.__main__ import Launcher, StartError
 from launcher.settings import Settings
 from tests.service import PORTS, ROOT, Service, answers, eventually, free_ports
@@ -141,6 +142,13 @@ def test_a_torchserve_that_is_started_again_finds_nothing_of_the_last_one(free, 
             (folder / "models" / "0123").mkdir(parents=True)
             (folder / ".ts.sock.9000").touch()
         assert (scratch / "of-the-gateway").exists()
+
+
+def test_torchserve_takes_what_the_gateway_lets_pass(monkeypatch):
+    assert Settings().gateway_max_image_bytes == gateway.settings.Settings().max_image_bytes
+    monkeypatch.setenv("GATEWAY_MAX_IMAGE_BYTES", "30000000")
+    assert "max_request_size=$$TS_MAX_REQUEST_SIZE$$" in torchserve.CONFIG_PATH.read_text().splitlines()
+    assert torchserve.environment(Settings())["TS_MAX_REQUEST_SIZE"] == "31000000"
 
 
 def test_no_proxy_of_the_environment_comes_between_us_and_the_gateway(stand_in, elsewhere):

@@ -190,6 +190,7 @@ class Launcher:
             "GATEWAY_PORT": str(settings.gateway_port),
             "GATEWAY_TORCHSERVE_URL": f"http://{settings.inference_address}",
             "GATEWAY_KEY_FILE": str(settings.key_file),
+            "TS_MODEL_STORE": str(settings.ts_model_store.resolve()),
             "TMPDIR": str(settings.scratch_folder),
         }
         return Child("the gateway", list(GUNICORN), environment, ROOT, json_lines=self._json_lines)

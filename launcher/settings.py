@@ -17,9 +17,9 @@ ARCHIVE: Final = "cifar10.mar"
 
 
 class Settings(BaseSettings):
-    """Ports and places; an ill-typed one stops the start with a sentence that names it."""
+    """Ports and places; an empty variable is as good as none, an ill-typed one stops the start with a sentence."""
 
-    model_config = SettingsConfigDict(frozen=True, allow_inf_nan=False)
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, allow_inf_nan=False)
 
     gateway_host: str = Field("127.0.0.1", description="address that the gateway listens on")
     gateway_port: int = Field(8000, ge=1, le=65535, description="the page and the REST API")

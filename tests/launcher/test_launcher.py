@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from typing import Any
 
 import psutil
 import pytest
@@ -142,6 +143,17 @@ def test_a_torchserve_that_is_started_again_finds_nothing_of_the_last_one(free, 
             (folder / "models" / "0123").mkdir(parents=True)
             (folder / ".ts.sock.9000").touch()
         assert (scratch / "of-the-gateway").exists()
+
+
+def test_empty_variables_are_as_good_as_none(monkeypatch):
+    """Else TorchServe's keys would lie in whatever folder we were started in."""
+    for name in Settings.model_fields:
+        monkeypatch.setenv(name.upper(), "")
+    settings = Settings()
+    assert (settings.run_folder, settings.ts_model_store) == (ROOT / ".run" / "8000", ROOT / "model-store")
+    monkeypatch.setattr("launcher.__main__.Child", lambda *arguments, **_: arguments[2])
+    given: Any = Launcher(settings, with_gateway=True)._start_gateway()
+    assert given["TS_MODEL_STORE"] == str(ROOT / "model-store")
 
 
 def test_torchserve_takes_what_the_gateway_lets_pass(monkeypatch):

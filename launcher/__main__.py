@@ -24,7 +24,7 @@ import requests
 from pydantic import ValidationError
 
 from launcher import probe, torchserve
-from launcher.processes import Child
+from launcher.processes import Child, write_line
 from launcher.settings import ARCHIVE, PACKED, ROOT, Settings
 from launcher.supervisor import Part, Watch
 
@@ -53,9 +53,7 @@ class Launcher:
 
     def say(self, message: str) -> None:
         """Tell the operator."""
-        text = json.dumps({"event": "launcher", "message": message}) if self._json_lines else message
-        with contextlib.suppress(OSError):  # a full disk behind standard output must not end the service
-            print(text, flush=True)
+        write_line(json.dumps({"event": "launcher", "message": message}) if self._json_lines else message)
 
     def serve(self) -> None:
         """Run the service until `Stop` is raised.

@@ -13,6 +13,16 @@ from typing import IO, Final
 
 PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 _LIBC: Final = ctypes.CDLL(None) if sys.platform == "linux" else None
+_OUTPUT: Final = threading.Lock()
+
+
+def write_line(line: str | bytes) -> None:
+    """Write a line to standard output in one piece, also while other threads do; on a full disk it is lost."""
+    if isinstance(line, str):
+        line = line.encode(sys.stdout.encoding, errors="replace")  # a console of Latin-1 has no dots as one character
+    with _OUTPUT, contextlib.suppress(OSError):
+        sys.stdout.buffer.write(line + b"\n")
+        sys.stdout.buffer.flush()
 
 
 class Child:
@@ -59,15 +69,12 @@ class Child:
 
 def _relay(name: str, lines: IO[bytes]) -> None:
     with lines:
-        for line in lines:
-            with contextlib.suppress(OSError):  # on a full disk the line is lost; unread, it would stop its writer
-                sys.stdout.buffer.write(line if line.startswith(b"{") else _as_json(name, line))
-                sys.stdout.buffer.flush()
+        for line in lines:  # one unread would stop its writer
+            write_line(line.rstrip(b"\n") if line.startswith(b"{") else _as_json(name, line))
 
 
-def _as_json(name: str, line: bytes) -> bytes:
-    message = {"event": "output", "part": name, "message": line.decode(errors="replace").rstrip()}
-    return json.dumps(message).encode() + b"\n"
+def _as_json(name: str, line: bytes) -> str:
+    return json.dumps({"event": "output", "part": name, "message": line.decode(errors="replace").rstrip()})
 
 
 def _die_with_parent() -> None:

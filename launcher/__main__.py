@@ -260,14 +260,15 @@ def _check_archive(path: Path) -> None:
         StartError: it is missing, or it is another one.
     """
     shown = _from_here(path)
+    cure = "run make archive" if path.parent == PACKED else f"run .venv/bin/python -m handler.archive --output {path}"
     try:
         packed = path.with_suffix(".mar.sha256").read_text().split()[0]
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, IndexError) as error:
-        raise StartError(f"there is no {shown} with its hash beside it: run make archive") from error
+        raise StartError(f"there is no {shown} with its hash, {path.stem}.mar.sha256, beside it: {cure}") from error
     if found != packed:
-        raise StartError(f"{shown} is not the archive that was packed, by its SHA-256: run make archive")
+        raise StartError(f"{shown} is not the archive that was packed, by its SHA-256: {cure}")
 
 
 def _check_java() -> None:

@@ -257,6 +257,12 @@ def test_a_model_store_that_takes_no_files_is_named(tmp_path):
         Launcher(Settings(ts_model_store=tmp_path / "none"), with_gateway=True).serve()
 
 
+def test_an_archive_in_another_store_is_packed_there(tmp_path):
+    (tmp_path / "cifar10.mar").write_bytes(b"copied without its hash")
+    with pytest.raises(StartError, match=rf"cifar10\.mar\.sha256.*handler\.archive --output {tmp_path}/cifar10\.mar"):
+        Launcher(Settings(ts_model_store=tmp_path), with_gateway=True).serve()
+
+
 def test_an_archive_that_is_not_the_packed_one_is_not_served(tmp_path, monkeypatch):
     monkeypatch.setattr("launcher.__main__.PACKED", tmp_path)
     launcher = Launcher(Settings(ts_model_store=tmp_path), with_gateway=True)

@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +29,8 @@ from launcher.processes import Child, write_line
 from launcher.settings import ARCHIVE, PACKED, ROOT, Settings
 from launcher.supervisor import Part, Watch
 
+LONGEST_SOCKET_PATH: Final = 103
+"""Bytes, on macOS; Linux takes 107 (unix(7))."""
 GUNICORN: Final = (sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gateway" / "gunicorn.conf.py"))
 
 
@@ -64,6 +67,7 @@ class Launcher:
         _check_java()
         _link_archive(self.settings.ts_model_store)
         _check_archive(self.settings.ts_model_store / ARCHIVE)
+        _check_temporary_folder(self.settings.torchserve_folder)
         self._check_ports()
         with self._folders(), self._parts() as parts:
             self.say("starting TorchServe and the gateway …" if self.with_gateway else "starting TorchServe …")
@@ -281,6 +285,20 @@ def _check_java() -> None:
     if not shutil.which(java):
         cure = "unset JAVA_HOME, or correct it" if os.environ.get("JAVA_HOME") else "install one, or set JAVA_HOME"
         raise StartError(f"there is no Java runtime {java}: {cure}")
+
+
+def _check_temporary_folder(folder: Path) -> None:
+    """See that TorchServe's sockets, whose numbers grow with each worker that is started, can lie in a folder.
+
+    Raises:
+        StartError: the path would be too long for one.
+    """
+    excess = len(os.fsencode(folder / ".ts.sock.999999")) - LONGEST_SOCKET_PATH
+    if excess > 0:
+        temporary = tempfile.gettempdir()
+        raise StartError(
+            f"the temporary folder {temporary} is {excess} bytes too long for sockets: set TMPDIR to a shorter one"
+        )
 
 
 def _why_not_at(host: str, port: int, variable: str, error: OSError) -> str:

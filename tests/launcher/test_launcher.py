@@ -243,6 +243,15 @@ def test_a_torchserve_on_a_particular_address_is_asked_there(tmp_path):
         assert f"http://127.0.0.3:{service.ports['TS_METRICS_PORT']}/metrics" in service.output()
 
 
+def test_a_temporary_folder_whose_name_is_too_long_for_sockets_is_named(tmp_path, monkeypatch):
+    """TorchServe's workers would die at their start, again and again."""
+    folder = tmp_path / ("n" * 100)
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    with pytest.raises(StartError, match=rf"{folder} is \d+ bytes too long .*: set TMPDIR"):
+        Launcher(Settings(), with_gateway=True).serve()
+
+
 def test_an_empty_model_store_serves_the_packed_archive(tmp_path):
     store = tmp_path / "store"
     store.mkdir()

@@ -18,6 +18,9 @@ from operations.torchserve import MODEL_NAME
 
 VERSION: Final = re.compile(r"(0|[1-9]\d{0,4})(\.\d{1,4})?")
 
+WRONG_FORM: Final = (ValueError, KeyError, TypeError, AttributeError)
+"""What looking into a JSON document of another form ends with."""
+
 
 @dataclass(frozen=True)
 class Archive:
@@ -50,7 +53,7 @@ class Archive:
                         path, int8["file"], hashlib.sha256(bundle.read(int8["file"])).hexdigest(), int8["sha256"]
                     )
                 return cls._of(path, described, manifest, sha256)
-        except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, KeyError, TypeError) as error:
+        except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, *WRONG_FORM) as error:
             raise Refused(
                 f"{path} is not an archive that this project packed ({error}): python -m handler.archive makes one"
             ) from error

@@ -114,10 +114,10 @@ def judge(figures: dict[str, Any], rules: Rules) -> tuple[Verdict, list[Check]]:
     checks = [Check("failures", not failing, f"{failed} of {asked} requests")]
     if failing:
         return "end", checks
-    pictures = figures["pictures"]
-    enough = pictures >= rules.least_pictures and asked >= rules.least_asked
+    pictures, least = figures["pictures"], max(rules.least_pictures, 1)  # of none there is nothing to judge
+    enough = pictures >= least and asked >= rules.least_asked
     if not enough:
-        needed = f"{rules.least_pictures} pictures and {rules.least_asked} requests are needed"
+        needed = f"{least} pictures and {rules.least_asked} requests are needed"
         return "wait", [*checks, Check("evidence", False, f"{pictures} pictures of {asked} requests; {needed}")]
     agreement, shift = figures["agreement"], figures["score_shift"]
     seconds = figures["seconds"]

@@ -45,6 +45,8 @@ def test_a_good_archive_says_what_it_holds(archives):
         ("int8_onnx", lambda data: data + b"0", "int8.onnx in .* do not use this archive"),
         ("manifest_json", edited(version="3.0"), "its manifest says 3.0"),
         ("manifest_json", lambda _: b"{", "not an archive that this project packed"),
+        ("manifest_json", lambda _: b"[]", "not an archive that this project packed"),
+        ("manifest_json", edited(metrics=None), "not an archive that this project packed"),
         ("MAR_INF_MANIFEST_json", edited_model(modelName="dogs"), "holds the model dogs"),
         ("MAR_INF_MANIFEST_json", edited_model(modelVersion="1.0.1"), "use a number"),
         ("MAR_INF_MANIFEST_json", edited_model(modelVersion="0.0"), "use a number"),

@@ -47,6 +47,11 @@ def test_verdicts(figures, verdict, failed):
     assert [check.name for check in checks if not check.passed] == failed
 
 
+def test_without_a_picture_there_is_nothing_to_judge():
+    nothing = {"asked": 0, "pictures": 0, "agreement": None, "score_shift": None, "seconds": seconds(None)}
+    assert judge(GOOD | nothing, Rules(least_pictures=0, least_asked=0))[0] == "wait"
+
+
 def test_rules_can_be_changed():
     assert judge(GOOD | {"agreement": 0.9}, Rules(least_agreement=0.9))[0] == "promote"
     assert judge(GOOD, Rules(least_pictures=401))[0] == "wait"

@@ -37,13 +37,17 @@ _SIGNATURES: Final = (
     (0, b"GIF8", "GIF"),
     (4, b"ftypavi", "AVIF"),
     (4, b"ftyphei", "HEIC"),
-    (4, b"ftypmif1", "HEIC"),
     (0, b"II*\x00", "TIFF"),
     (0, b"MM\x00*", "TIFF"),
     (0, b"%PDF", "PDF"),
     (0, b"<svg", "SVG"),
     (0, b"BM", "BMP"),
 )
+
+# Brands of ISO/IEC 23008-12's container that do not say what compresses the picture; one of the others that the file is
+# compatible with does. Those are read up to this many bytes.
+_ANY_BRANDS: Final = (b"ftypmif1", b"ftypmsf1")
+_MOST_BRANDS: Final = 128
 
 # Bytes of a JPEG that are decoded at a time. Each may hold many scans, and each scan goes over all pixels: Pillow's own
 # 64 kB could take half a minute, in which nobody can break it off. Of a photograph, smaller ones cost next to nothing.
@@ -211,6 +215,10 @@ def _format_of(image_bytes: bytes | bytearray) -> str | None:
     for offset, signature, name in _SIGNATURES:
         if image_bytes[offset : offset + len(signature)] == signature:
             return name
+    if image_bytes[4:12] in _ANY_BRANDS:
+        end = min(int.from_bytes(image_bytes[:4]), _MOST_BRANDS)
+        brands = {bytes(image_bytes[start : start + 4]) for start in range(16, end, 4)}
+        return "AVIF" if brands & {b"avif", b"avis"} else "HEIC"
     return None
 
 

@@ -123,8 +123,14 @@ CLOSE: dict[str, Callable[[], bytes]] = {
     "grey": lambda: encode(grey(), "PNG"),
     "16-bit grey": sixteen_bit_grey,
     "avif": lambda: encode(large(photo(), 256), "AVIF", quality=90),
+    "avif by its compatible brands": lambda: with_brand(encode(large(photo(), 256), "AVIF", quality=90), b"mif1"),
     "40 megapixels": forty_megapixels,
 }
+
+
+def with_brand(data: bytes, brand: bytes) -> bytes:
+    """An AVIF or HEIC that names another brand first."""
+    return data[:8] + brand + data[12:]
 
 
 def wide() -> Image.Image:
@@ -144,6 +150,12 @@ REFUSED: dict[str, tuple[Callable[[], bytes], int, str, str]] = {
     "text named .jpg": (lambda: b"This is a letter, not a picture.\n" * 20, 415, "unsupported-format", "not a picture"),
     "pdf": (lambda: b"%PDF-1.7\n%rest", 415, "unsupported-format", "PDF"),
     "heic": (lambda: b"\x00\x00\x00\x18ftypheic" + bytes(40), 415, "unsupported-format", "HEIC"),
+    "heic by its compatible brands": (
+        lambda: b"\x00\x00\x00\x18ftypmif1" + bytes(4) + b"mif1heic" + b"avif" * 10,  # the box ends before avif
+        415,
+        "unsupported-format",
+        "HEIC",
+    ),
     "postscript": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\nshowpage\n", 415, "unsupported-format", "not a picture"),
     "tiff": (lambda: encode(photo(), "TIFF"), 415, "unsupported-format", "TIFF"),
     "60 megapixels": (lambda: header_only_png(10_000, 6_000), 422, "too-many-pixels", "10000 x 6000"),

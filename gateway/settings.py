@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     @property
     def trial_path(self) -> Path:
         """The file with the trial."""
-        return Path(self.trial_file or Path(os.environ.get("TS_MODEL_STORE", "model-store")) / "trial.json")
+        return Path(self.trial_file or Path(os.environ.get("TS_MODEL_STORE") or "model-store") / "trial.json")
 
     @field_validator("status_token")
     @classmethod

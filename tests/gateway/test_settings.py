@@ -78,6 +78,12 @@ def test_an_address_of_either_kind_can_be_listened_on(monkeypatch, host, bind):
     assert runpy.run_path(str(ROOT / "gateway" / "gunicorn.conf.py"))["bind"] == bind
 
 
+@pytest.mark.parametrize(("store", "folder"), [("", "model-store"), ("/somewhere", "/somewhere")])
+def test_the_trial_is_read_beside_the_archives_also_where_their_folder_is_set_to_nothing(monkeypatch, store, folder):
+    monkeypatch.setenv("TS_MODEL_STORE", store)
+    assert Settings().trial_path == Path(folder) / "trial.json"
+
+
 def test_every_setting_is_described():
     assert all(field.description for field in Settings.model_fields.values())
 

@@ -154,7 +154,9 @@ class WholeResponse(wsgi.Response):  # type: ignore[misc]
         """Hold the head back until there is a body or the end."""
         if self.headers_sent:
             return
-        lines = [*self.default_headers(), *(f"{name}: {value}\r\n" for name, value in self.headers), "\r\n"]
+        # Not what serves it, which would tell an attacker what to try.
+        lines = [line for line in self.default_headers() if not line.startswith("Server:")]
+        lines += [*(f"{name}: {value}\r\n" for name, value in self.headers), "\r\n"]
         self.held = util.to_bytestring("".join(lines), "latin-1")
         self.headers_sent = True
 

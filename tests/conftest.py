@@ -1,12 +1,20 @@
 """What every test may use."""
 
 import os
+import resource
 
 import pytest
 
 from tests.service import Service
 
 os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
+
+# Some tests and their gateways have more than a thousand connections.
+FILES = 4096
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(
+    resource.RLIMIT_NOFILE, (max(soft, FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)), hard)
+)
 
 
 def pytest_addoption(parser):

@@ -24,6 +24,7 @@ from training.publish import describe
 from training.quantize import export
 from training.run import save_weights, write_json
 
+pytestmark = pytest.mark.filterwarnings("ignore")  # torch's exporter uses old ways
 PICTURES = 11  # no multiple of a batch
 
 
@@ -50,7 +51,6 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.filterwarnings("ignore")  # torch's exporter uses old ways
 def test_engines_are_measured_beside_the_exact_one(folder, monkeypatch, capsys):
     monkeypatch.setattr(engines, "PYTHON", Path("/nowhere/.venv-peers/bin/python"))
     names = [EXACT, "ONNX Runtime, float32", "ONNX Runtime, int8", "OpenVINO, int8"]

@@ -44,13 +44,16 @@ def test_a_part_is_shared_out_whole_and_without_samples_too():
 def test_a_short_profile_of_the_service(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["profile", "--seconds", "3", "--output", str(tmp_path / "profile.json")])
     monkeypatch.setattr(profile, "WARM_UP_SECONDS", 0.5)
+    monkeypatch.setattr(profile, "MANY", 8)  # of 64, a busy machine might not answer one request in three seconds
     try:
         profile.main()
-    except SystemExit as error:  # not root
-        pytest.skip(str(error))
+    except SystemExit as error:
+        if "py-spy cannot look" not in str(error):
+            raise
+        pytest.skip(str(error))  # not root
     document = json.loads((tmp_path / "profile.json").read_text())
-    assert min(document["alone"].values()) > 0
-    assert len(document["alone"]) == 4
+    decoding, engine, torchserve, _ = document["alone"].values()  # what the gateway adds is a difference of two runs
+    assert min(decoding, engine, torchserve) > 0
     systems = document["systems"]
     assert list(systems) == ["TorchServe", "gateway", profile.TOGETHER]
     for values in systems.values():

@@ -19,7 +19,6 @@ def test_every_answer_has_the_headers(client, path):
     assert headers["Referrer-Policy"] == "no-referrer"
     assert "camera=(self)" in headers["Permissions-Policy"]
     assert "Strict-Transport-Security" not in headers  # it is served over plain HTTP too
-    assert "Server" not in headers
 
 
 def test_other_origins_may_not_read_answers(client):

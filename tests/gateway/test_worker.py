@@ -266,6 +266,11 @@ def test_head_and_body_come_in_one_piece(gateway):
             assert connection.recv(65536).endswith(b"\n")  # of the JSON: nothing is left to come
 
 
+def test_no_answer_says_what_serves_it(gateway):
+    for path in ("/livez", "/", "/of/none"):
+        assert "Server" not in requests.get(f"{gateway.url}{path}", timeout=5).headers
+
+
 def test_a_head_request_and_a_picture_of_the_page_are_whole(gateway):
     response = requests.head(f"{gateway.url}/", timeout=5)
     assert response.ok
@@ -326,7 +331,6 @@ def test_a_person_is_turned_away_in_words_of_their_language(crowded):
     assert response.status_code == 503
     assert response.headers["Content-Type"].startswith("text/html")
     assert "Забагато зображень водночас" in response.text
-    assert response.headers["X-Request-ID"] in response.text or "0" * 32 not in response.text
 
 
 def test_a_connection_refused_once_is_answered_later(crowded, torchserve):
@@ -424,14 +428,14 @@ def test_a_request_that_comes_when_its_connection_was_to_end_is_answered(start):
         connection.sendall(post())
         assert answer(connection)[0] == 200
         os.kill(gateway.process.pid, signal.SIGTERM)  # kept connections now have two seconds
-        for _ in range(3):
+        deadline = time.monotonic() + 10
+        is_kept = True
+        while is_kept:
+            assert time.monotonic() < deadline, "the connection goes on although the gateway stops"
             connection.sendall(post())
-            received = answer(connection)
-            assert received[0] == 200
-            if received[1]["Connection"] == "close":
-                break
-        else:
-            pytest.fail("the connection goes on although the gateway stops")
+            status, headers, _ = answer(connection)
+            assert status == 200
+            is_kept = headers["Connection"] != "close"
 
 
 @pytest.mark.parametrize("are_kept", [False, True], ids=["half a request", "kept connections"])

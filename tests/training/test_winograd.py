@@ -64,7 +64,7 @@ def test_results_and_gradients_are_the_same_to_the_bit_each_time():
         assert all(torch.equal(*pair) for pair in zip(results(), first, strict=True))
 
 
-def test_pictures_that_need_no_gradient_get_none():
+def test_weights_get_their_gradient_also_where_the_pictures_need_none():
     convolution = nn.Conv2d(128, 128, 3, padding=1, bias=False)
     with_winograd(convolution)
     convolution(torch.randn(2, 128, 4, 4)).sum().backward()

@@ -363,8 +363,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         Raises:
             Problem: the sender's time is over, so that nothing came.
         """
-        if conn in self.read_by_threads:
-            self.read_by_threads[conn] = later(self.read_by_threads[conn], count, self.receive_seconds)
+        deadline = self.read_by_threads.get(conn)  # the loop may take it away at any time
+        if deadline is not None:
+            self.read_by_threads[conn] = later(deadline, count, self.receive_seconds)
             RECEIVED.set(time.monotonic())
         elif not count:
             raise Problem("request-timeout")

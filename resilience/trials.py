@@ -306,6 +306,7 @@ def _use(stage: Stage, requests: int, seconds: float) -> Use:
             sockets += len(process.net_connections("inet"))
             if folder := process.environ().get("TMPDIR"):
                 folders.add(folder)
-    files = sum(len(names) for folder in folders for _, _, names in os.walk(folder))
+    # Each once: one part's folder is in another's.
+    files = {f"{place}/{name}" for each in folders for place, _, names in os.walk(each) for name in names}
     memory = {part: round(held / 1e6, 1) for part, held in stage.processes.memory_by_part().items()}
-    return Use(requests, round(seconds, 1), memory, threads, descriptors, sockets, files)
+    return Use(requests, round(seconds, 1), memory, threads, descriptors, sockets, len(files))

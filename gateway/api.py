@@ -17,8 +17,6 @@ from gateway.torchserve import Prediction, TorchServe
 from gateway.uploads import Upload, uploads_of
 
 FORMATS: Final = ("JPEG", "PNG", "WebP", "GIF", "BMP", "AVIF")
-
-
 PROBLEM: Final = {"$ref": "#/components/schemas/Problem"}
 
 

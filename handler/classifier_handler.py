@@ -23,7 +23,7 @@ import psutil
 from PIL import Image
 
 from handler.engine import open_engine
-from handler.kserve import KServeError, KServeRequest
+from handler.kserve import MOST_PICTURES, KServeError, KServeRequest
 from handler.limits import Alarm, OutOfTimeError, limit_memory
 from model.classifier import AT_ONCE, Classifier
 from model.images import ImageError, Pixels, TooCostlyError
@@ -38,8 +38,6 @@ STAGES: Final = ("decode", "network", "explain")
 
 LENGTHS_HEADER: Final = "X-Picture-Lengths"
 """Says of a body that it is several pictures, one after the other: their lengths in bytes, separated by commas."""
-MOST_PICTURES: Final = 64
-"""In one request."""
 OCTETS: Final = "application/octet-stream"
 
 PICTURE_SECONDS: Final = 3.0
@@ -116,7 +114,7 @@ class ClassifierHandler:
         answered = iter([slot if isinstance(slot, dict) else next(answers) for slot in slots])
         replies = [[next(answered) for _ in each] if isinstance(each, list) else next(answered) for each in read]
         for index, (slot, reply) in enumerate(zip(read, replies, strict=True)):
-            if _header(context, index, "explain") != "True":
+            if not _is_to_be_explained(context, index):
                 continue
             # Of several there is one: more are refused.
             pixels, answer = (slot[0], reply[0]) if isinstance(slot, list) else (slot, reply)  # type: ignore[index]
@@ -168,7 +166,7 @@ class ClassifierHandler:
             may_be_json = "body" in row and _header(context, index, "Content-Type") != OCTETS
             return self._read_body(data, index, context, kserve) if may_be_json else self._read_picture(data)
         try:
-            parts = list(_parts(data, lengths, 1 if _header(context, index, "explain") == "True" else MOST_PICTURES))
+            parts = list(_parts(data, lengths, 1 if _is_to_be_explained(context, index) else MOST_PICTURES))
         except ValueError as error:
             return self._problem(400, "bad-request", "The pictures cannot be told apart", str(error))
         return [self._read_picture(part) for part in parts]
@@ -177,7 +175,7 @@ class ClassifierHandler:
         self, data: bytes | bytearray, index: int, context: Any, kserve: dict[int, KServeRequest]
     ) -> Slot | list[Slot]:
         try:
-            request = KServeRequest.read(data, one=_header(context, index, "explain") == "True")
+            request = KServeRequest.read(data, one=_is_to_be_explained(context, index))
         except KServeError as error:
             problem = self._problem(400, "bad-request", "The request cannot be read", str(error))
             return problem | {"error": str(error)}
@@ -288,6 +286,11 @@ def _header(context: Any, index: int, name: str) -> str | None:
     headers = context.get_all_request_header(index)
     named = (name, *(given for given in headers if given.lower() == name.lower()))
     return next((value for each in named if isinstance(value := headers.get(each), str)), None)
+
+
+def _is_to_be_explained(context: Any, index: int) -> bool:
+    """Say whether a request came to /explanations, of which TorchServe tells by a header of its own."""
+    return _header(context, index, "explain") == "True"
 
 
 def _request_ids(index: int, context: Any, pictures: int) -> list[str]:

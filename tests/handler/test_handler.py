@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from handler import classifier_handler
-from handler.classifier_handler import MOST_PICTURES, REPORT_EVERY, ClassifierHandler
+from handler.classifier_handler import REPORT_EVERY, ClassifierHandler
+from handler.kserve import MOST_PICTURES
 from launcher import probe
 from model.classifier import AT_ONCE
 from model.manifest import INT8_PATH, MANIFEST_PATH, WEIGHTS_PATH

@@ -1,12 +1,13 @@
-"""Photographs without labels, which teach the network sharpness, other framing and what is none of the ten.
+"""Photographs, which teach the network sharpness, other framing and what is none of the ten.
 
 What they show is asked of EfficientNet-Lite2 as it was trained on ImageNet, once a run; its answers are kept beside it.
+Of those that lie as CLASS/NAME the folder says it as well.
 """
 
 import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 import numpy as np
@@ -15,12 +16,13 @@ from rich.console import Console
 from rich.progress import track
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import functional as F
 
 from model.images import ImageError, read_pixels
-from model.labels import NONE_COLUMN
+from model.labels import LABELS, NONE_COLUMN
 from training.data import DataError
 from training.imagenet import grouping
-from training.pictures import files_in
+from training.pictures import AMBIGUOUS, NONE, class_names, files_in
 from training.pretrained import imagenet_network
 from training.run import outputs_of
 
@@ -29,7 +31,9 @@ SIDE: Final = 64
 
 TEACHER: Final = {"variant": 2, "side": 160}
 MOST_AMBIGUOUS: Final = 0.25
-"""Photographs with more of the teacher's probability on classes that say neither yes nor no are left out."""
+"""Photographs with more of the teacher's probability on classes that say neither yes nor no are left out, if no folder
+says what they show."""
+UNNAMED: Final = -1
 
 
 @dataclass(frozen=True)
@@ -38,49 +42,73 @@ class Photographs:
 
     pixels: Tensor
     targets: Tensor
-    sha256: str  # of all pixels that were read, and of the teacher's name
+    named: Tensor  # what their folders call them: a class's index, NONE_COLUMN or UNNAMED, int64 (N,)
+    sha256: str  # of all pixels that were read, of what folders call them and of the teacher's name
 
     def __len__(self) -> int:
         return len(self.pixels)
 
+    def named_in(self, answers: Tensor, chosen: Tensor, share: float) -> Tensor:
+        """Let a share of the answers of the chosen, (count, 11), be what their folders call them, where they do."""
+        named = self.named[chosen]
+        names = F.one_hot(named.clamp(min=0), NONE_COLUMN + 1).float()
+        return torch.where((named == UNNAMED)[:, None], answers, answers.lerp(names, share))
+
     def draw(self, count: int, share: float, generator: torch.Generator) -> Tensor:
-        """Draw so many of them, (count,) indices; about `share` of what they show is of the ten, if any is."""
-        none = self.targets[:, NONE_COLUMN]
-        ten = 1 - none
+        """Draw so many of them, (count,) indices; about `share` of what they show is of the ten, if any is.
+
+        Classes of the ten that folders name have the same number of turns.
+        """
+        ten = 1 - self.named_in(self.targets, torch.arange(len(self)), 1)[:, NONE_COLUMN]
+        none = 1 - ten
+        of_ten = (self.named != UNNAMED) & (self.named != NONE_COLUMN)
+        if of_ten.any():
+            counts = self.named[of_ten].bincount()
+            ten[of_ten] *= (of_ten.sum() / (counts > 0).sum() / counts)[self.named[of_ten]]
         weights = share * ten / ten.sum().clamp(min=1e-9) + (1 - share) * none / none.sum().clamp(min=1e-9)
         return torch.multinomial(weights, count, replacement=True, generator=generator)
 
 
 def load(path: Path, cache: Path, console: Console) -> Photographs:
-    """Read every picture in a folder or zip file, and what the teacher finds in it.
+    """Read every picture in a folder or zip file, what the teacher finds in it and what its folder calls it.
+
+    Folders are understood as by `training.pictures.photographs`; of another one, or none, a picture is unnamed.
 
     Raises:
-        DataError: there is no such folder or zip file, or no picture in it.
+        DataError: there is no such folder or zip file, no picture in it, or a classes.csv that says nothing.
     """
-    pixels = _read(path, console)
-    sha256 = hashlib.sha256(pixels.numpy().tobytes() + json.dumps(TEACHER).encode()).hexdigest()
-    kept = cache / f"photographs-{sha256[:16]}.safetensors"
+    pixels, named = _read(path, console)
+    asked = hashlib.sha256(pixels.numpy().tobytes() + json.dumps(TEACHER).encode())
+    kept = cache / f"photographs-{asked.hexdigest()[:16]}.safetensors"
     if kept.exists():
         probabilities = load_file(kept)["probabilities"]
     else:
         probabilities = _ask(pixels, console)
         cache.mkdir(parents=True, exist_ok=True)
         save_file({"probabilities": probabilities}, kept)
-    clear = probabilities[:, NONE_COLUMN + 1] <= MOST_AMBIGUOUS
-    targets = probabilities[clear, : NONE_COLUMN + 1]
-    return Photographs(pixels[clear], targets / targets.sum(1, keepdim=True), sha256)
+    clear = (probabilities[:, NONE_COLUMN + 1] <= MOST_AMBIGUOUS) | (named != UNNAMED)
+    targets = probabilities[clear, : NONE_COLUMN + 1] + 1e-9
+    asked.update(named.numpy().tobytes())
+    return Photographs(pixels[clear], targets / targets.sum(1, keepdim=True), named[clear], asked.hexdigest())
 
 
-def _read(path: Path, console: Console) -> Tensor:
-    pictures = []
-    for _, data in track(files_in(path), "reading photographs", console=console, transient=True):
+def _read(path: Path, console: Console) -> tuple[Tensor, Tensor]:
+    """Give pixels, uint8 (N, 3, SIDE, SIDE), and what folders call them, int64 (N,)."""
+    names = class_names(path)
+    columns = {label: column for column, label in enumerate((*LABELS, NONE))}
+    pictures, named = [], []
+    for name, data in track(files_in(path), "reading photographs", console=console, transient=True):
+        called = names.get(PurePosixPath(name).parent.name)
+        if called == AMBIGUOUS:
+            continue
         try:
             pictures.append(read_pixels(data, SIDE, SIDE))
         except ImageError:
             continue  # a text file beside the pictures, say
+        named.append(columns[called] if called else UNNAMED)
     if not pictures:
         raise DataError(f"there is no picture in {path}")
-    return torch.from_numpy(np.stack(pictures))
+    return torch.from_numpy(np.stack(pictures)), torch.tensor(named)
 
 
 def _ask(pixels: Tensor, console: Console) -> Tensor:

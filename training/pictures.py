@@ -19,7 +19,7 @@ from model.labels import LABELS
 from training.data import DataError
 
 NONE: Final = "none"
-_LEFT_OUT: Final = "ambiguous"
+AMBIGUOUS: Final = "ambiguous"
 _MACS_OWN: Final = "__MACOSX"
 
 
@@ -79,11 +79,11 @@ def photographs(path: Path) -> list[Picture]:
     Raises:
         DataError: there is neither at `path`, a CLASS says nothing, or no picture lies so.
     """
-    names = {label: label for label in (*LABELS, NONE)} | _classes_csv(path)
+    names = class_names(path)
     pictures = []
     for name, data in files_in(path):
         folder = PurePosixPath(name).parent.name
-        if not folder or names.get(folder) == _LEFT_OUT or not _is_picture(data):
+        if not folder or names.get(folder) == AMBIGUOUS or not _is_picture(data):
             continue
         if folder not in names:
             raise DataError(f"{path} holds {name}, but {folder!r} is neither one of the ten nor in a classes.csv")
@@ -94,6 +94,15 @@ def photographs(path: Path) -> list[Picture]:
             f"{', '.join(LABELS)} or {NONE}"
         )
     return pictures
+
+
+def class_names(path: Path) -> dict[str, str]:
+    """Say which of the ten, none or AMBIGUOUS a folder's name stands for, by a classes.csv in or beside `path`, too.
+
+    Raises:
+        DataError: there is such a file, but it does not say so.
+    """
+    return {label: label for label in (*LABELS, NONE)} | _classes_csv(path)
 
 
 def _is_picture(data: bytes) -> bool:
@@ -114,8 +123,8 @@ def _classes_csv(path: Path) -> dict[str, str]:
                     raise DataError(f"{file} needs a column cifar10 behind the one that names CLASS")
                 classes = {row[first]: row["cifar10"] for row in rows}
             for name, label in classes.items():
-                if label not in (*LABELS, NONE, _LEFT_OUT):
-                    raise DataError(f"{file} says {label!r} of {name}; give one of the ten, {NONE} or {_LEFT_OUT}")
+                if label not in (*LABELS, NONE, AMBIGUOUS):
+                    raise DataError(f"{file} says {label!r} of {name}; give one of the ten, {NONE} or {AMBIGUOUS}")
             return classes
     return {}
 

@@ -372,8 +372,8 @@ def test_other_settings_do_not_continue_a_run(compact, tiny, console):
 
 def test_other_photographs_do_not_continue_a_run(served, tiny, console, monkeypatch):
     def load(path, *_):
-        targets = torch.full((2, 11), 1 / 11)
-        return photographs.Photographs(torch.zeros(2, 3, 64, 64, dtype=torch.uint8), targets, sha256=path.name)
+        pixels, targets = torch.zeros(2, 3, 64, 64, dtype=torch.uint8), torch.full((2, 11), 1 / 11)
+        return photographs.Photographs(pixels, targets, torch.full((2,), photographs.UNNAMED), sha256=path.name)
 
     monkeypatch.setattr(photographs, "load", load)
     training = start(served, tiny, console)

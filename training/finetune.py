@@ -140,8 +140,8 @@ class FinetuneSettings(Settings):
     )
     taught: float = knob(0.75, "share of CIFAR-10's targets that is the teachers' answer, if there are any")
     taught_photographs: float = knob(0.75, "share of the photographs' targets that is the teachers' answer")
-    named_photographs: float = knob(
-        0.0, "share of photographs' targets that is what their folders call them, of those that lie as CLASS/NAME"
+    corrected_photographs: float = knob(
+        0.0, "share of what folders rule out that is taken out of photographs' targets, where they lie as CLASS/NAME"
     )
     taught_side: int = knob(128, "largest side, in pixels, at which the teachers see a view")
     variant: int = knob(2, "EfficientNet-Lite's variant, 0 or 2")
@@ -202,7 +202,7 @@ class FinetuneSettings(Settings):
                 "--start imagenet or --start FILE begins elsewhere"
             )
         self.within(0, self.epochs, "unmixed_epochs", "still_epochs")
-        self.within(0, 1, "taught", "taught_photographs", "named_photographs", "of_earlier")
+        self.within(0, 1, "taught", "taught_photographs", "corrected_photographs", "of_earlier")
         self.within(0, 1, "photographs_of_ten", "label_smoothing", "average")
         self.within(0, inf, "lr", "weight_decay", "mixed", "still_blocks")
         self.within(1, inf, "photograph_batch", "detail")
@@ -444,7 +444,7 @@ class FinetuneTraining(Training):
             answers = self.photographs.targets[chosen]
             if self.teachers and settings.taught_photographs:
                 answers = answers.lerp(self.teachers(shown).cpu(), settings.taught_photographs)
-            answers = self.photographs.named_in(answers, chosen, settings.named_photographs)
+            answers = self.photographs.corrected(answers, chosen, settings.corrected_photographs)
             pixels = torch.cat([pixels, shown])
             targets = torch.cat([targets, answers])
 

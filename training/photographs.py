@@ -48,23 +48,22 @@ class Photographs:
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def named_in(self, answers: Tensor, chosen: Tensor, share: float) -> Tensor:
-        """Let a share of the answers of the chosen, (count, 11), be what their folders call them, where they do."""
+    def corrected(self, answers: Tensor, chosen: Tensor, share: float) -> Tensor:
+        """Take out of answers about chosen photographs, (count, 11), such a share of what their folders rule out.
+
+        That is all of the ten but what the folder names. None of the ten stays possible: it may be hard to see.
+        """
         named = self.named[chosen]
-        names = F.one_hot(named.clamp(min=0), NONE_COLUMN + 1).float()
-        return torch.where((named == UNNAMED)[:, None], answers, answers.lerp(names, share))
+        allowed = F.one_hot(named.clamp(min=0), NONE_COLUMN + 1).float()
+        allowed[:, NONE_COLUMN] = 1
+        corrected = (answers + 1e-6) * allowed
+        corrected /= corrected.sum(1, keepdim=True)
+        return torch.where((named == UNNAMED)[:, None], answers, answers.lerp(corrected, share))
 
     def draw(self, count: int, share: float, generator: torch.Generator) -> Tensor:
-        """Draw so many of them, (count,) indices; about `share` of what they show is of the ten, if any is.
-
-        Classes of the ten that folders name have the same number of turns.
-        """
-        ten = 1 - self.named_in(self.targets, torch.arange(len(self)), 1)[:, NONE_COLUMN]
-        none = 1 - ten
-        of_ten = (self.named != UNNAMED) & (self.named != NONE_COLUMN)
-        if of_ten.any():
-            counts = self.named[of_ten].bincount()
-            ten[of_ten] *= (of_ten.sum() / (counts > 0).sum() / counts)[self.named[of_ten]]
+        """Draw so many of them, (count,) indices; about `share` of what they show is of the ten, if any is."""
+        none = self.targets[:, NONE_COLUMN]
+        ten = 1 - none
         weights = share * ten / ten.sum().clamp(min=1e-9) + (1 - share) * none / none.sum().clamp(min=1e-9)
         return torch.multinomial(weights, count, replacement=True, generator=generator)
 

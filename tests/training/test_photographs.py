@@ -41,33 +41,35 @@ def test_a_folder_without_pictures_is_said(tmp_path, console):
 def test_photographs_of_the_ten_are_drawn_as_often_as_is_asked():
     targets = torch.zeros(100, 11)
     targets[:5, 3] = targets[5:, 10] = 1
-    unnamed = torch.full((100,), photographs.UNNAMED)
-    known = photographs.Photographs(torch.zeros(100, 3, 64, 64, dtype=torch.uint8), targets, unnamed, "")
+    known = photographs.Photographs(
+        torch.zeros(100, 3, 64, 64, dtype=torch.uint8), targets, torch.full((100,), photographs.UNNAMED), ""
+    )
     drawn = known.draw(3000, 0.4, torch.Generator().manual_seed(0))
     assert (drawn < 5).float().mean() == pytest.approx(0.4, abs=0.03)
     assert set(drawn.tolist()) == set(range(100))
 
 
-def test_what_folders_call_photographs_counts_and_their_classes_are_drawn_alike(tmp_path, console):
+def test_folders_correct_what_photographs_are_taken_for(tmp_path, console):
     shown = pictures.encode(pictures.large(pictures.photo(), 64), "PNG")
-    for folder, count in {"dog": 6, "n01": 2, "n02": 8, "n03": 1, "elsewhere": 1}.items():
+    for folder in ("dog", "elsewhere", "n01", "n02", "n03"):
         (tmp_path / folder).mkdir()
-        for number in range(count):
-            (tmp_path / folder / f"{number}.png").write_bytes(shown)
+        (tmp_path / folder / "0.png").write_bytes(shown)
     (tmp_path / "classes.csv").write_text("wnid,cifar10\nn01,cat\nn02,none\nn03,ambiguous\n")
     read = photographs.load(tmp_path, tmp_path / "run", console)
     dog, cat = LABELS.index("dog"), LABELS.index("cat")
-    assert read.named.tolist() == [dog] * 6 + [photographs.UNNAMED] + [cat] * 2 + [NONE_COLUMN] * 8
+    assert read.named.tolist() == [dog, photographs.UNNAMED, cat, NONE_COLUMN]
 
-    answers = read.named_in(read.targets, torch.arange(17), 0.75)
-    assert torch.allclose(answers.sum(1), torch.ones(17))
-    assert torch.equal(answers[6], read.targets[6])
-    assert answers[0, dog] == pytest.approx(0.75 + 0.25 * read.targets[0, dog])
-
-    drawn = read.named[read.draw(4000, 0.5, torch.Generator().manual_seed(0))]
-    dogs, cats = ((drawn == label).float().mean() for label in (dog, cat))
-    assert dogs == pytest.approx(cats, abs=0.03)
-    assert (drawn == NONE_COLUMN).float().mean() == pytest.approx(0.5, abs=0.03)
+    answers = torch.full((4, 11), 0.05)
+    answers[:, dog] = 0.5
+    half, whole = (read.corrected(answers, torch.arange(4), share) for share in (0.5, 1))
+    assert torch.equal(whole[1], answers[1])
+    assert whole[0, dog].item() == pytest.approx(0.5 / 0.55, abs=1e-4)
+    assert whole[2, cat].item() == pytest.approx(0.5, abs=1e-4)
+    assert whole[2, dog].item() == 0
+    assert whole[3, NONE_COLUMN].item() == 1
+    assert half[2, dog].item() == pytest.approx(0.25)
+    for each in (half, whole):
+        assert torch.allclose(each.sum(1), torch.ones(4))
 
 
 def test_the_same_photographs_by_other_names_decide_otherwise(tmp_path, console, monkeypatch):

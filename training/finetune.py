@@ -1,12 +1,12 @@
 """The served recipe: EfficientNet-Lite, retrained from ImageNet's weights, then taught by all that came of it so far.
 
 Four things make it more than plain fine-tuning. Pictures grow over the first runs, so most steps are cheap. Photographs
-without labels (`--photographs`) are mixed into every batch with an ImageNet network's opinion of them as target: they
-keep what the pretrained weights know of sharp pictures and teach the output for none of the ten. The weights that
-are kept are a moving average over some hundred steps. And once two networks have been retrained (`EARLIER_RUNS`), five
-more runs each go on with the latest, taught by it and those two; a share of the weights before stays in what they end
-with. By the last of them the three know photographs better than the opinion they learned from, and are asked of those,
-too.
+(`--photographs`), which need no labels, are mixed into every batch with an ImageNet network's opinion of them as
+target: they keep what the pretrained weights know of sharp pictures and teach the output for none of the ten. The
+weights that are kept are a moving average over some hundred steps. And once two networks have been retrained
+(`EARLIER_RUNS`), five more runs each go on with the latest, taught by it and those two; a share of the weights before
+stays in what they end with. By the last of them the three know photographs better than the opinion they learned from,
+and are asked of those, too.
 """
 
 import json
@@ -126,7 +126,7 @@ class FinetuneSettings(Settings):
 
     run: Path = knob(Path("runs/served"), "the run's folder: settings, progress, weights of every epoch", decides=False)
     photographs: Path = knob(
-        NO_PHOTOGRAPHS, "folder or zip file of photographs without labels; none trains without", decides=False
+        NO_PHOTOGRAPHS, "folder or zip file of photographs, with or without labels; none trains without", decides=False
     )
     start: Path = knob(
         EARLIER,

@@ -34,6 +34,7 @@ MOST_AMBIGUOUS: Final = 0.25
 """Photographs with more of the teacher's probability on classes that say neither yes nor no are left out, if no folder
 says what they show."""
 UNNAMED: Final = -1
+"""In place of a class's index: no folder says what a photograph shows."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Photographs:
         named = self.named[chosen]
         allowed = F.one_hot(named.clamp(min=0), NONE_COLUMN + 1).float()
         allowed[:, NONE_COLUMN] = 1
-        corrected = (answers + 1e-6) * allowed
+        corrected = (answers + 1e-6) * allowed  # something is left where all that was thought is ruled out
         corrected /= corrected.sum(1, keepdim=True)
         return torch.where((named == UNNAMED)[:, None], answers, answers.lerp(corrected, share))
 
@@ -86,7 +87,7 @@ def load(path: Path, cache: Path, console: Console) -> Photographs:
         cache.mkdir(parents=True, exist_ok=True)
         save_file({"probabilities": probabilities}, kept)
     clear = (probabilities[:, NONE_COLUMN + 1] <= MOST_AMBIGUOUS) | (named != UNNAMED)
-    targets = probabilities[clear, : NONE_COLUMN + 1] + 1e-9
+    targets = probabilities[clear, : NONE_COLUMN + 1] + 1e-9  # a named one may have been thought ambiguous throughout
     asked.update(named.numpy().tobytes())
     return Photographs(pixels[clear], targets / targets.sum(1, keepdim=True), named[clear], asked.hexdigest())
 
@@ -94,7 +95,6 @@ def load(path: Path, cache: Path, console: Console) -> Photographs:
 def _read(path: Path, console: Console) -> tuple[Tensor, Tensor]:
     """Give pixels, uint8 (N, 3, SIDE, SIDE), and what folders call them, int64 (N,)."""
     names = class_names(path)
-    columns = {label: column for column, label in enumerate((*LABELS, NONE))}
     pictures, named = [], []
     for name, data in track(files_in(path), "reading photographs", console=console, transient=True):
         called = names.get(PurePosixPath(name).parent.name)
@@ -104,7 +104,7 @@ def _read(path: Path, console: Console) -> tuple[Tensor, Tensor]:
             pictures.append(read_pixels(data, SIDE, SIDE))
         except ImageError:
             continue  # a text file beside the pictures, say
-        named.append(columns[called] if called else UNNAMED)
+        named.append((*LABELS, NONE).index(called) if called else UNNAMED)
     if not pictures:
         raise DataError(f"there is no picture in {path}")
     return torch.from_numpy(np.stack(pictures)), torch.tensor(named)

@@ -4,9 +4,9 @@ Four things make it more than plain fine-tuning. Pictures grow over the first ru
 (`--photographs`), which need no labels, are mixed into every batch with an ImageNet network's opinion of them as
 target: they keep what the pretrained weights know of sharp pictures and teach the output for none of the ten. The
 weights that are kept are a moving average over some hundred steps. And once two networks have been retrained
-(`EARLIER_RUNS`), five more runs each go on with the latest, taught by it and those two; a share of the weights before
-stays in what they end with. By the last of them the three know photographs better than the opinion they learned from,
-and are asked of those, too.
+(`EARLIER_RUNS`), seven more runs each go on with the latest, taught by it and those two; a share of the weights before
+stays in what they end with. By the last three of them the three know photographs better than the opinion they learned
+from, and are asked of those, too; the last two leave out of it what photographs' folders rule out, where there are any.
 """
 
 import json
@@ -47,6 +47,7 @@ EARLIER: Final = Path("earlier")
 """In place of files of weights: those of the runs that come before, which are trained first."""
 NO_PHOTOGRAPHS: Final = Path("none")
 NO_TEACHERS: Final = (Path("none"),)
+_NO_OFFSETS: Final = (0.0,) * len(LABELS)
 _FROM_IMAGENET: Final[dict[str, Any]] = {
     "start": IMAGENET,
     "teachers": NO_TEACHERS,
@@ -60,6 +61,9 @@ _FROM_IMAGENET: Final[dict[str, Any]] = {
     "lr": 5e-4,
     "of_earlier": 0.0,
     "photograph_batch": 16,
+    "photographs_of_ten": 0.33,
+    "corrected_photographs": 0.0,
+    "logit_offsets": _NO_OFFSETS,
     "install": "never",
 }
 _TAUGHT: Final[dict[str, Any]] = {
@@ -71,6 +75,9 @@ _TAUGHT: Final[dict[str, Any]] = {
     "of_earlier": 0.25,
     "earlier_weights": (EARLIER,),
     "photograph_batch": 16,
+    "photographs_of_ten": 0.33,
+    "corrected_photographs": 0.0,
+    "logit_offsets": _NO_OFFSETS,
     "install": "never",
 }
 EARLIER_RUNS: Final[dict[str, dict[str, Any]]] = {
@@ -116,6 +123,34 @@ EARLIER_RUNS: Final[dict[str, dict[str, Any]]] = {
         "photograph_batch": 24,
         "lr": 2e-4,
     },
+    "taught-192-again": _TAUGHT
+    | {
+        "sides": (192,),
+        "side_epochs": (4,),
+        "epochs": 4,
+        "hard_epochs": (2, 2),
+        "still_epochs": 4,
+        "unmixed_epochs": 2,
+        "taught_photographs": 0.75,
+        "of_earlier": 0.6,
+        "photograph_batch": 24,
+        "lr": 3e-4,
+    },
+    "corrected": _TAUGHT
+    | {
+        "sides": (192,),
+        "side_epochs": (2,),
+        "epochs": 2,
+        "hard_epochs": (2, 1),
+        "still_epochs": 2,
+        "unmixed_epochs": 2,
+        "taught_photographs": 0.75,
+        "corrected_photographs": 1.0,
+        "of_earlier": 0.0,
+        "photograph_batch": 32,
+        "photographs_of_ten": 0.4,
+        "lr": 2e-4,
+    },
 }
 """The runs that come first, by their folders' names, in their order."""
 
@@ -141,35 +176,39 @@ class FinetuneSettings(Settings):
     taught: float = knob(0.75, "share of CIFAR-10's targets that is the teachers' answer, if there are any")
     taught_photographs: float = knob(0.75, "share of the photographs' targets that is the teachers' answer")
     corrected_photographs: float = knob(
-        0.0, "share of what folders rule out that is taken out of photographs' targets, where they lie as CLASS/NAME"
+        1.0, "share of what folders rule out that is taken out of photographs' targets, where they lie as CLASS/NAME"
     )
     taught_side: int = knob(128, "largest side, in pixels, at which the teachers see a view")
     variant: int = knob(2, "EfficientNet-Lite's variant, 0 or 2")
     sides: tuple[int, ...] = knob((192,), "sides of the pictures, in pixels, each for a part of the epochs")
-    epochs: int = knob(4, "passes over the 45,000 training pictures")
-    side_epochs: tuple[int, ...] = knob((4,), "how many epochs each side has")
+    epochs: int = knob(2, "passes over the 45,000 training pictures")
+    side_epochs: tuple[int, ...] = knob((2,), "how many epochs each side has")
     batch_size: int = knob(64, "CIFAR-10 pictures a step")
-    photograph_batch: int = knob(24, "photographs a step")
-    photographs_of_ten: float = knob(0.33, "share of the photographs that show one of the ten, by drawing them oftener")
+    photograph_batch: int = knob(32, "photographs a step")
+    photographs_of_ten: float = knob(0.4, "share of the photographs that show one of the ten, by drawing them oftener")
     served_side: int = knob(192, "side of the pictures, in pixels, when the network serves", decides=False)
     detail: int = knob(
         128, "side, in pixels, that larger pictures are shrunk to when the network serves", decides=False
     )
-    lr: float = knob(3e-4, "AdamW's largest learning rate; rises over the first twentieth, falls to 0 as a cosine")
+    lr: float = knob(1.5e-4, "AdamW's largest learning rate; rises over the first twentieth, falls to 0 as a cosine")
     weight_decay: float = knob(0.02, "AdamW's, of filters and the last layer's weights")
     label_smoothing: float = knob(0.0, "share of CIFAR-10's targets that is spread over the ten classes")
     mixed: float = knob(0.5, "both parameters of the beta distribution by which pictures are mixed; 0: none")
     unmixed_epochs: int = knob(2, "last epochs in which no picture is mixed with another")
-    of_earlier: float = knob(0.6, "share of the weights kept at the end that is the mean of earlier ones")
+    of_earlier: float = knob(0.7, "share of the weights kept at the end that is the mean of earlier ones")
     earlier_weights: tuple[Path, ...] = knob(
         (EARLIER,),
         "files of these earlier weights; earlier: where earlier runs are trained first, those trained apart and the "
-        "latest two, else what this one starts and learns from; those of another network are left out",
+        "latest three, else what this one starts and learns from; those of another network are left out",
         decides=False,
     )
+    logit_offsets: tuple[float, ...] = knob(
+        tuple(0.3 if label == "dog" else 0.0 for label in LABELS),
+        "what is added to each of the ten outputs of the weights kept at the end",
+    )
     average: float = knob(0.998, "share of the kept weights that each step leaves as they were")
-    hard_epochs: tuple[int, ...] = epochs_knob(2, 2)
-    still_epochs: int = knob(4, "last epochs in which the first blocks learn no more")
+    hard_epochs: tuple[int, ...] = epochs_knob(2, 1)
+    still_epochs: int = knob(2, "last epochs in which the first blocks learn no more")
     still_blocks: int = knob(4, "how many these are, with the convolution before them; 4 take a third of the time")
 
     def __post_init__(self) -> None:
@@ -200,6 +239,10 @@ class FinetuneSettings(Settings):
             raise ValueError(
                 f"variant must be {latest['variant']}, that of the run before, not {self.variant}; "
                 "--start imagenet or --start FILE begins elsewhere"
+            )
+        if len(self.logit_offsets) != len(LABELS):
+            raise ValueError(
+                f"logit_offsets must have a number for each of the {len(LABELS)} classes, not {self.logit_offsets}"
             )
         self.within(0, self.epochs, "unmixed_epochs", "still_epochs")
         self.within(0, 1, "taught", "taught_photographs", "corrected_photographs", "of_earlier")
@@ -240,7 +283,7 @@ class FinetuneSettings(Settings):
             self,
             start=weights[-1] if self.start == EARLIER else self.start,
             teachers=with_latest(1) if self.teachers == (EARLIER,) else self.teachers,
-            earlier_weights=with_latest(2) if self.earlier_weights == (EARLIER,) else self.earlier_weights,
+            earlier_weights=with_latest(3) if self.earlier_weights == (EARLIER,) else self.earlier_weights,
         )
 
     @property
@@ -367,12 +410,15 @@ class FinetuneTraining(Training):
     def finish_epoch(self) -> dict[str, float]:
         """Mix what came before into what the run ends with: that keeps more of what was known of photographs.
 
-        Wortsman et al. 2022 (arXiv:2109.01903).
+        Wortsman et al. 2022 (arXiv:2109.01903). Then shift the outputs by their offsets (logit adjustment, Menon et al.
+        2021, arXiv:2007.07314).
         """
         if self._is_in_last(1):
             kept = self.kept().state_dict()
             for name, value in self.earlier.items():
                 kept[name].lerp_(value, self.settings.of_earlier)
+            offsets = torch.tensor(self.settings.logit_offsets, device=self.device)
+            kept["classifier.bias"][: len(LABELS)] += offsets
         return super().finish_epoch()
 
     def state(self) -> dict[str, Any]:

@@ -63,6 +63,7 @@ def served(tmp_path, photographs_zip):
         unmixed_epochs=1,
         average=0.8,
         of_earlier=0.0,
+        logit_offsets=(0.0,) * 10,
         hard_epochs=(2, 2),
         still_epochs=0,
         threads=1,
@@ -218,9 +219,10 @@ def test_a_share_of_the_earlier_weights_stays_in_the_end(served, tiny, console, 
         run.save_weights(EfficientNetLite(variant, 32), tmp_path / name)
     before = [load_file(tmp_path / name) for name in ("start", "taught")]
     knobs = {"start": tmp_path / "start", "teachers": (tmp_path / "other", tmp_path / "taught")}
+    offsets = (0.0, 0.5, *[0.0] * 7, -1.0)
     shares: dict[str, dict[str, Any]] = {
         "none": {"of_earlier": 0.0},
-        "some": {"of_earlier": 0.25},
+        "some": {"of_earlier": 0.25, "logit_offsets": offsets},
         "named": {"of_earlier": 0.25, "earlier_weights": (tmp_path / "other", tmp_path / "taught")},
     }
     runs = [replace(served, run=tmp_path / f"{name}-run", **knobs, **share) for name, share in shares.items()]
@@ -233,6 +235,8 @@ def test_a_share_of_the_earlier_weights_stays_in_the_end(served, tiny, console, 
             if epoch == 2 and value.is_floating_point():
                 earlier = ((before[0][name] + before[1][name]) / 2, before[1][name])
                 expected = [value.lerp(each, 0.25) for each in earlier]
+                if name == "classifier.bias":
+                    expected[0] += torch.tensor([*offsets, 0.0])
             assert torch.allclose(mixed[name], expected[0], atol=1e-6), name
             assert torch.allclose(named[name], expected[1], atol=1e-6), name
 
@@ -286,8 +290,10 @@ def test_what_comes_first_must_be_there(served):
         "taught-160",
         "taught-160-again",
         "taught-192",
+        "taught-192-again",
+        "corrected",
     ]
-    assert len({each.seed for each in (wanting, *wanting.earlier())}) == 7
+    assert len({each.seed for each in (wanting, *wanting.earlier())}) == 9
     with pytest.raises(ValueError, match="there is no file"):
         wanting.after([each.run / "weights.safetensors" for each in wanting.earlier()])
 
@@ -307,7 +313,7 @@ def test_a_run_learns_from_those_trained_apart_and_from_the_latest(served, tmp_p
         after = wanting.after(weights[:done])
         assert after.start == weights[done - 1]
         assert after.teachers == tuple(dict.fromkeys([*weights[:2], weights[done - 1]]))
-        assert after.mixed_in == tuple(dict.fromkeys([*weights[:2], *weights[:done][-2:]]))
+        assert after.mixed_in == tuple(dict.fromkeys([*weights[:2], *weights[:done][-3:]]))
     named = replace(wanting, earlier_weights=(weights[0],))  # of the last run; it changes none before
     assert [each.as_json() for each in named.earlier()[:2]] == [each.as_json() for each in wanting.earlier()[:2]]
     assert named.after(weights).mixed_in == (weights[0],)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from math import ceil, floor, log10
 from pathlib import Path
 from typing import Any, Final
@@ -17,47 +18,55 @@ COMPARISON: Final = Path(__file__).parent / "comparison.json"
 
 @dataclass(frozen=True)
 class Line:
-    """One split's curve."""
+    """One split's curve, in a piece for each run."""
 
     split: str
-    points: str  # of an SVG polyline
+    pieces: list[str]  # points of SVG polylines
     last: float
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves by epoch with the ticks of their axis, as (position, value)."""
+    """Curves by epoch with the ticks of their axis, as (position, value), and the positions where other runs begin."""
 
     lines: list[Line]
     ticks: list[tuple[float, float]]
     epochs: int
+    runs: list[float]
 
 
 def curves(manifest: dict[str, Any], what: str) -> Chart:
-    """Lay out `loss` or `accuracy` (in percent) by epoch."""
-    factor = 100 if what == "accuracy" else 1
+    """Lay out `loss` or `accuracy` (in percent) by epoch, through all runs that the weights were trained in.
+
+    Loss and mistakes are on a logarithmic scale whose ends are ticks.
+    """
     history = manifest.get("history", [])
-    columns = {split: [row.get(f"{split}_{what}") for row in history] for split in SPLITS}
-    values = {split: [factor * each for each in column] for split, column in columns.items() if None not in column}
-    every = [each for column in values.values() for each in column]
-    if not every:
-        return Chart([], [], 0)
-    step = 10 if what == "accuracy" else 0.25
-    low, high = floor(min(every) / step) * step, ceil(max(every) / step) * step
-    high = max(high, low + step)
+    splits = [split for split in SPLITS if history and all(f"{split}_{what}" in row for row in history)]
+    if not splits:
+        return Chart([], [], 0, [])
+
+    def shown(value: float) -> float:
+        return max(100 * (1 - value) if what == "accuracy" else value, 0.01)
+
+    every = [shown(row[f"{split}_{what}"]) for split in splits for row in history]
+    ticks = _round_ticks(min(every), max(every))
+    least, most = log10(ticks[0]), log10(ticks[-1])
+    runs = [list(rows) for _, rows in groupby(history, lambda row: row.get("run", 1))]
+    last = history[-1]
+    across = WIDTH / max(1, last["epoch"] - 1)
 
     def height(value: float) -> float:
-        return float(round(HEIGHT * (high - value) / (high - low), 1))
+        share = (log10(value) - least) / (most - least)
+        return round(HEIGHT * (share if what == "accuracy" else 1 - share), 1)
 
-    across = WIDTH / max(1, len(history) - 1)
-    lines = [
-        Line(split, " ".join(f"{index * across:.1f},{height(each)}" for index, each in enumerate(column)), column[-1])
-        for split, column in values.items()
-    ]
-    count = round((high - low) / step)
-    every_nth = max(1, ceil(count / 6))
-    ticks = [(height(low + index * step), low + index * step) for index in range(0, count + 1, every_nth)]
-    return Chart(lines, ticks, len(history))
+    def piece(rows: list[dict[str, Any]], split: str) -> str:
+        points = [(across * (row["epoch"] - 1), height(shown(row[f"{split}_{what}"]))) for row in rows]
+        return " ".join(f"{x:.1f},{y}" for x, y in points)
+
+    factor = 100 if what == "accuracy" else 1
+    lines = [Line(split, [piece(rows, split) for rows in runs], factor * last[f"{split}_{what}"]) for split in splits]
+    values = [(height(tick), 100 - tick if what == "accuracy" else tick) for tick in ticks]
+    return Chart(lines, values, last["epoch"], [round(across * (rows[0]["epoch"] - 1.5), 1) for rows in runs[1:]])
 
 
 @dataclass(frozen=True)

@@ -388,6 +388,12 @@ class FinetuneTraining(Training):
         seconds = self.progressed.seconds + sum(run["seconds"] for run in before.values())
         return {"before": list(before.values()), "seconds": round(seconds)}
 
+    def history_before(self) -> list[dict[str, Any]]:
+        if self.settings.start == IMAGENET:
+            return []
+        manifest = _manifest_beside(self.settings.start, self.settings.as_json()["start"])
+        return list(manifest.get("history", []))
+
     def side(self, epoch: int) -> int:
         for side, epochs in zip(self.settings.sides, self.settings.side_epochs, strict=True):
             if epoch < epochs:
@@ -511,16 +517,22 @@ class FinetuneTraining(Training):
         return losses.sum().item(), int((logits.argmax(1) == labels).sum())
 
 
+def _manifest_beside(weights: Path, sha256: str) -> dict[str, Any]:
+    """Read the manifest beside weights of a SHA-256; empty if there is none or it is of others."""
+    try:
+        manifest: dict[str, Any] = json.loads(weights.with_name(MANIFEST_PATH.name).read_text())
+    except (OSError, ValueError):
+        return {}
+    return manifest if manifest.get("sha256") == sha256 else {}
+
+
 def _runs_behind(weights: Path, sha256: str) -> list[dict[str, Any]]:
     """Give the runs that weights of a SHA-256 came of, their own last, by the manifest beside them; none if not theirs.
 
     A manifest's `seconds` are those of all its runs together.
     """
-    try:
-        manifest = json.loads(weights.with_name(MANIFEST_PATH.name).read_text())
-    except (OSError, ValueError):
-        return []
-    if manifest.get("sha256") != sha256:
+    manifest = _manifest_beside(weights, sha256)
+    if not manifest:
         return []
     own = dict(manifest["training"])
     before = own.pop("before", [])

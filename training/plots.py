@@ -1,6 +1,7 @@
 """Plots of manifests: curves by epoch, confusion, F1, calibration, networks compared. Same manifests, same bytes."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -78,21 +79,39 @@ def _caption(manifest: dict[str, Any]) -> str:
 
 
 def curves(manifest: dict[str, Any], what: str) -> Figure:
-    """Draw `loss` or `accuracy` by epoch."""
+    """Draw `loss` or `accuracy` by epoch, through all runs that the weights were trained in.
+
+    Of several runs the later ones change little: mistakes and loss are drawn on a logarithmic scale then.
+    """
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     history = manifest["history"]
-    epochs = [row["epoch"] for row in history]
+    runs = [list(rows) for _, rows in groupby(history, lambda row: row.get("run", 1))]
+    several = len(runs) > 1
     names = NAMES if manifest["training"]["settings"].get("augment", True) else NAMES | {"train": "training"}
     for split, colour in COLOURS.items():
-        values = [row.get(f"{split}_{what}") for row in history]
-        if None in values:
+        if any(f"{split}_{what}" not in row for row in history):
             continue
-        scaled = [100 * value for value in values] if what == "accuracy" else values
-        last = f"{scaled[-1]:.2f} %" if what == "accuracy" else f"{scaled[-1]:.3f}"
-        axes.plot(epochs, scaled, color=colour, label=f"{names[split]}, last {last}", marker=".")
-    taken = manifest["training"].get("epoch", len(epochs))
-    if taken < len(epochs):
+        for rows in runs:
+            values = [row[f"{split}_{what}"] for row in rows]
+            if what == "accuracy":
+                values = [100 * (1 - value if several else value) for value in values]
+            (line,) = axes.plot([row["epoch"] for row in rows], values, color=colour, marker=".")
+        final = history[-1][f"{split}_{what}"]
+        line.set_label(f"{names[split]}, last " + (f"{100 * final:.2f} %" if what == "accuracy" else f"{final:.3f}"))
+    taken = manifest["training"].get("epoch", len(history))
+    if not several and taken < len(history):
         axes.axvline(taken, color="black", linewidth=0.8, linestyle="--", label=f"weights taken, epoch {taken}")
+    for rows in runs[1:]:
+        label = "another run goes on" if rows is runs[-1] else None
+        axes.axvline(rows[0]["epoch"] - 0.5, color="black", linewidth=0.8, linestyle=":", label=label)
+    if several:
+        axes.set_yscale("log")
+        axes.margins(y=0.1)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 - value if what == 'accuracy' else value:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        if what == "accuracy":
+            axes.invert_yaxis()
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.set_ylabel("accuracy, %" if what == "accuracy" else "cross-entropy before calibration, nats")

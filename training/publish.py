@@ -83,14 +83,19 @@ def running_statistics(network: Network) -> int:
 
 
 def history(training: Training, console: Console) -> list[dict[str, float]]:
-    """Give every epoch's loss and accuracy, with the test set's made now from the weights kept of each epoch."""
-    rows = [dict(row) for row in training.progressed.epochs]
+    """Give every epoch's loss and accuracy, with the test set's made now from the weights kept of each epoch.
+
+    The epochs of runs that this one went on from come first. Both epochs and runs are counted from the first run on.
+    """
+    before = training.history_before()
+    last = {"run": 1} | before[-1] if before else {"run": 0, "epoch": 0}
+    rows = [row | {"epoch": last["epoch"] + row["epoch"], "run": last["run"] + 1} for row in training.progressed.epochs]
     if not len(training.data.test):
-        return rows
+        return [*before, *rows]
     for epoch, row in enumerate(track(rows, "test curves from the epochs' weights", console=console, transient=True)):
         training.kept().load_state_dict(load_file(training.epoch_weights(epoch + 1)))
         row["test_loss"], row["test_accuracy"] = training.loss_and_accuracy(training.data.test, epoch)
-    return [{name: round(value, 5) for name, value in row.items()} for row in rows]
+    return [*before, *({name: round(value, 5) for name, value in row.items()} for row in rows)]
 
 
 def is_served(document: dict[str, Any]) -> bool:

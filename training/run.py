@@ -115,6 +115,10 @@ class Training(ABC):
         """Give what the manifest should say about the run besides its settings."""
         return {}
 
+    def history_before(self) -> list[dict[str, Any]]:
+        """Give the figures by epoch of the runs that this one went on from."""
+        return []
+
     @property
     def is_finished(self) -> bool:
         """Say whether nothing is left to train."""

@@ -127,7 +127,8 @@ def test_the_model_page_shows_what_the_manifest_says(client):
     page = client.get("/model", headers=HTML).text
     assert f"{100 * test['accuracy']:.2f} %" in page
     assert document["sha256"] in page
-    assert page.count("<polyline") == 7  # three splits of two curves, and the calibration
+    runs = len({row["run"] for row in document["history"]})
+    assert page.count("<polyline") == 6 * runs + 1  # of each run three splits of two curves, and the calibration
     for row in test["confusion"]:
         assert all(f">{count}</td>" in page for count in row)
 
@@ -145,6 +146,29 @@ def test_the_model_page_says_which_pictures_were_measured(client, monkeypatch):
     assert page.count("test pictures") == 1
     assert "no test pictures were measured" in page
     assert "5\xa0000 перевірочних зображеннях" in client.get("/model?language=uk", headers=HTML).text
+
+
+def test_curves_go_through_all_runs_and_have_a_gap_where_one_was_not_kept():
+    loss = (1.0, 0.1, 0.1, 0.01)
+    places = ((1, 1), (1, 2), (2, 3), (3, 7))
+    history = [
+        {"run": run, "epoch": epoch, "train_loss": value, "train_accuracy": 1 - value}
+        for (run, epoch), value in zip(places, loss, strict=True)
+    ]
+    drawn = charts.curves({"history": history}, "loss")
+    ends = {value: height for height, value in drawn.ticks}
+    assert (drawn.epochs, drawn.runs) == (7, [150.0, 550.0])
+    [line] = drawn.lines
+    assert (line.split, line.last) == ("train", 0.01)
+    assert line.pieces == [f"0.0,{ends[1]} 100.0,{ends[0.1]}", f"200.0,{ends[0.1]}", f"600.0,{ends[0.01]}"]
+    assert ends[0.01] - ends[0.1] == pytest.approx(ends[0.1] - ends[1], abs=0.2)
+    drawn = charts.curves({"history": history}, "accuracy")
+    ends = {value: height for height, value in drawn.ticks}
+    assert drawn.lines[0].last == 99
+    assert drawn.lines[0].pieces[1:] == [f"200.0,{ends[90]}", f"600.0,{ends[99]}"]
+    assert ends[99] < ends[90] < ends[0]
+    assert charts.curves({}, "loss").lines == []
+    assert charts.curves({"history": [row | {"train_accuracy": 1.0} for row in history]}, "accuracy").lines
 
 
 ROBUSTNESS: dict[str, Any] = {

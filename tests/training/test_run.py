@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -17,7 +18,7 @@ from model.classifier import Classifier
 from model.efficientnet_lite import EfficientNetLite
 from model.manifest import Manifest, sha256_of
 from model.networks import load_network
-from training import evaluate, finetune, photographs, publish, run
+from training import evaluate, finetune, photographs, plots, publish, run
 from training.__main__ import main, prepare
 from training.augment import generator_for
 from training.compact import CompactSettings, CompactTraining
@@ -268,6 +269,8 @@ def test_the_runs_that_it_goes_on_with_come_first(monkeypatch, npz, tmp_path, co
     assert [behind[sha256]["settings"]["variant"] for sha256 in hashes] == [2, 0, 0]
     own = torch.load(tmp_path / "state.pt", weights_only=True)["progressed"]["seconds"]
     assert last["training"]["seconds"] == pytest.approx(third["training"]["seconds"] + own, abs=1)  # none twice
+    assert [(row["run"], row["epoch"]) for row in last["history"]] == [(1, 1), (2, 2), (3, 3)]  # from the second on
+    assert last["history"][:2] == third["history"]
     done = {name: (tmp_path / name / "manifest.json").stat().st_mtime_ns for name in earlier}
     main()  # what has been trained is left as it is
     assert done == {name: (tmp_path / name / "manifest.json").stat().st_mtime_ns for name in earlier}
@@ -526,6 +529,30 @@ def published(compact, tiny, console, tmp_path, monkeypatch):
     run.train(training, console)
     publish.publish(training, console)
     return training, served
+
+
+@pytest.mark.parametrize("what", ["loss", "accuracy"])
+def test_curves_go_through_all_runs(what):
+    places = ((1, 1), (1, 2), (2, 3), (3, 7))  # what an earlier run had before its last is not kept always
+    shares = (0.5, 0.8, 0.9, 0.97)
+    history = [
+        {"run": run, "epoch": epoch, "validation_loss": 1 - share, "validation_accuracy": share}
+        for (run, epoch), share in zip(places, shares, strict=True)
+    ]
+    manifest = {"version": "1.0", "sha256": "0" * 64, "history": history, "training": {"settings": {}, "epoch": 1}}
+    figure = plots.curves(manifest, what)
+    [axes] = figure.axes
+    epochs = [np.asarray(line.get_xdata()).tolist() for line in axes.lines]
+    assert epochs == [[1, 2], [3], [7], [2.5, 2.5], [6.5, 6.5]]  # the last two are where other runs begin
+    drawn = [value for line in axes.lines[:3] for value in np.asarray(line.get_ydata())]
+    assert drawn == pytest.approx([(100 if what == "accuracy" else 1) * (1 - share) for share in shares])
+    assert axes.yaxis_inverted() == (what == "accuracy")  # the better is above, and has its accuracy for a tick
+    assert axes.yaxis.get_major_formatter()(20, None) == ("80" if what == "accuracy" else "20")
+    legend = axes.get_legend()
+    assert legend
+    [last, _] = [text.get_text() for text in legend.get_texts()]
+    assert last == "validation, last " + ("97.00 %" if what == "accuracy" else "0.030")
+    plt.close(figure)
 
 
 def test_publishing_leaves_manifest_weights_and_plots(published, tmp_path):

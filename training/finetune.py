@@ -47,8 +47,14 @@ EARLIER: Final = Path("earlier")
 """In place of files of weights: those of the runs that come before, which are trained first."""
 NO_PHOTOGRAPHS: Final = Path("none")
 NO_TEACHERS: Final = (Path("none"),)
-_NO_OFFSETS: Final = (0.0,) * len(LABELS)
-_FROM_IMAGENET: Final[dict[str, Any]] = {
+_BEFORE_THE_LAST: Final[dict[str, Any]] = {
+    "photograph_batch": 16,
+    "photographs_of_ten": 0.33,
+    "corrected_photographs": 0.0,
+    "logit_offsets": (0.0,) * len(LABELS),
+    "install": "never",
+}
+_FROM_IMAGENET: Final[dict[str, Any]] = _BEFORE_THE_LAST | {
     "start": IMAGENET,
     "teachers": NO_TEACHERS,
     "sides": (64, 96, 128),
@@ -60,13 +66,8 @@ _FROM_IMAGENET: Final[dict[str, Any]] = {
     "unmixed_epochs": 4,
     "lr": 5e-4,
     "of_earlier": 0.0,
-    "photograph_batch": 16,
-    "photographs_of_ten": 0.33,
-    "corrected_photographs": 0.0,
-    "logit_offsets": _NO_OFFSETS,
-    "install": "never",
 }
-_TAUGHT: Final[dict[str, Any]] = {
+_TAUGHT: Final[dict[str, Any]] = _BEFORE_THE_LAST | {
     "start": EARLIER,
     "teachers": (EARLIER,),
     "variant": 2,
@@ -74,11 +75,6 @@ _TAUGHT: Final[dict[str, Any]] = {
     "taught_photographs": 0.0,
     "of_earlier": 0.25,
     "earlier_weights": (EARLIER,),
-    "photograph_batch": 16,
-    "photographs_of_ten": 0.33,
-    "corrected_photographs": 0.0,
-    "logit_offsets": _NO_OFFSETS,
-    "install": "never",
 }
 EARLIER_RUNS: Final[dict[str, dict[str, Any]]] = {
     "lite0": _FROM_IMAGENET | {"variant": 0},
@@ -204,7 +200,7 @@ class FinetuneSettings(Settings):
     )
     logit_offsets: tuple[float, ...] = knob(
         tuple(0.3 if label == "dog" else 0.0 for label in LABELS),
-        "what is added to each of the ten outputs of the weights kept at the end",
+        "what is added to each of the ten outputs, in CIFAR-10's order, of the weights kept at the end",
     )
     average: float = knob(0.998, "share of the kept weights that each step leaves as they were")
     hard_epochs: tuple[int, ...] = epochs_knob(2, 1)

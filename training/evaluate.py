@@ -129,7 +129,7 @@ def measured(
         scope = _scope(scope_scores(validation), scope_scores(outputs / temperature))
     elif document.get("scope", {}).get("photographs"):
         scope = _kept_scope(document, conditions(plain | made), console)
-    floor = float(np.interp(SCOPE_THRESHOLD, np.linspace(0, 1, SCOPE_QUANTILES), scope["quantiles"]))
+    floor = _scope_floor(scope)
 
     metrics: dict[str, Any] = {"validation": measure(validation, labels, scope_floor=floor).as_json()}
     test = None
@@ -193,6 +193,12 @@ def _scope(validation: Tensor, photographed: Tensor | None = None) -> dict[str, 
     return described | ({"photographs": len(photographed)} if photographed is not None else {})
 
 
+def _scope_floor(scope: dict[str, Any]) -> float:
+    """Give the scope score below which a picture is refused, by a manifest's scope."""
+    quantiles = scope["quantiles"]
+    return float(np.interp(scope["threshold"], np.linspace(0, 1, len(quantiles)), quantiles))
+
+
 def measured_on_others(
     document: dict[str, Any], weights: Path, test: Tensor, others: dict[str, list[Picture]], console: Console
 ) -> dict[str, Any]:
@@ -206,9 +212,8 @@ def measured_on_others(
     Raises:
         WeightsError: the weights are not those that the document describes.
     """
-    manifest = Manifest.of(document, "the manifest")
-    classifier = classifier_of(manifest, weights)
-    floor = float(np.interp(manifest.scope_threshold, classifier.levels, manifest.scope_quantiles))
+    classifier = classifier_of(Manifest.of(document, "the manifest"), weights)
+    floor = _scope_floor(document["scope"])
     figures: dict[str, Any] = {}
     for name, pictures in others.items():
         outputs = outputs_of_files(classifier, [picture.data for picture in pictures], console, name)

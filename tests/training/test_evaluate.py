@@ -84,6 +84,13 @@ def test_another_temperature_or_quantised_network_is_another_condition(before, c
     assert "other_pictures" not in document
 
 
+def test_refused_is_by_the_scope_threshold_that_is_kept(before, tiny, console):
+    after = again(before | {"scope": before["scope"] | {"threshold": 0.5}}, tiny, console)
+    assert after["scope"]["threshold"] == 0.5
+    least, more = (document["metrics"]["validation"]["refused"] for document in (before, after))
+    assert least < 0.2 < more
+
+
 def test_with_another_scope_threshold_other_pictures_go(before, console):
     document = before | {"scope": before["scope"] | {"quantiles": [0.0, 1.0]}}
     evaluate.drop_stale(document, before, console)

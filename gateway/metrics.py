@@ -152,7 +152,7 @@ class Metrics:
         self.learn_from = now + LEARN_EVERY_SECONDS
         torchserve = cast(TorchServe, current_app.extensions["torchserve"])
         with contextlib.suppress(Problem):  # then the next time
-            self._expect(torchserve.manifest(g.request_id, until=now + LEARN_SECONDS))
+            self._expect(torchserve.manifest(g.request_id, until=now + LEARN_SECONDS, once=True))
             self.learn_from = now
 
     def _expect(self, manifest: Prediction) -> None:

@@ -167,15 +167,17 @@ class TorchServe:
         except PictureRefused as refused:
             return refused
 
-    def manifest(self, request_id: str, *, until: float) -> Prediction:
+    def manifest(self, request_id: str, *, until: float, once: bool = False) -> Prediction:
         """Give the manifest of the weights that answer now; `until` is on the monotonic clock.
+
+        `once` is for whoever has little patience, or can do without: see `_ask`.
 
         Raises:
             ModelUnavailable: TorchServe cannot answer now.
             ModelTimeout: it did not answer in time.
         """
         headers = {"X-Request-ID": request_id, "X-Model-Manifest": "true"}
-        return self._ask(self._path("predictions"), b"-", headers, until).prediction()
+        return self._ask(self._path("predictions"), b"-", headers, until, once=once).prediction()
 
     def _until(self, until: float | None) -> float:
         return time.monotonic() + self.settings.answer_timeout_seconds if until is None else until
@@ -190,7 +192,8 @@ class TorchServe:
         first has a part of the time only: a machine that is gone, or a worker that hangs, says nothing at all. With an
         explanation, which takes long, that is told from a busy one by another replica alone.
 
-        With `once` it is not asked again, and a failure is not held against the replica: it may be the version's.
+        With `once` it is not asked again, and a failure is not held against the replica: it may be the version's, or
+        that of too short a time.
         """
         began = time.monotonic()
         if began >= until:  # it has waited for a thread all the time

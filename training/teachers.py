@@ -16,6 +16,7 @@ from torch import Tensor
 from model.efficientnet_lite import EfficientNetLite
 from model.network import channels_last
 from training.data import DataError
+from training.folded import with_fixed_statistics
 from training.machine import autocast
 from training.pretrained import VARIANTS
 from training.run import resized
@@ -43,16 +44,19 @@ def read_network(path: Path, side: int) -> EfficientNetLite:
 class Teachers:
     """The mean of several networks' probabilities."""
 
-    def __init__(self, paths: Sequence[Path], side: int, device: torch.device) -> None:
-        """Read each from its file of weights; they see no view larger than `side` pixels.
+    def __init__(self, paths: Sequence[Path], sides: Sequence[int], device: torch.device) -> None:
+        """Read each from its file of weights; it sees no view larger than its own of `sides`, in pixels.
 
         Raises:
             DataError: a file has no such weights.
         """
-        self.side = side
-        self.networks = [read_network(path, side).to(device).eval().requires_grad_(False) for path in paths]
+        self.networks = [
+            read_network(path, side).to(device).eval().requires_grad_(False)
+            for path, side in zip(paths, sides, strict=True)
+        ]
         for network in self.networks:
             channels_last(network)
+            with_fixed_statistics(network)
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:
@@ -60,10 +64,12 @@ class Teachers:
 
         Every other teacher sees the mirror image: that makes their mean better at no cost.
         """
-        pixels = resized(pixels, min(self.side, pixels.shape[-1]))
-        ways = [pixels.contiguous(memory_format=torch.channels_last)]
-        if len(self.networks) > 1:
-            ways.append(pixels.flip(-1).contiguous(memory_format=torch.channels_last))
-        with autocast(pixels.device):
-            answers = [network(ways[index % 2]).float().softmax(1) for index, network in enumerate(self.networks)]
+        answers = []
+        for index, network in enumerate(self.networks):
+            view = resized(pixels, min(network.side, pixels.shape[-1]))
+            if index % 2:
+                view = view.flip(-1)
+            with autocast(pixels.device):
+                outputs = network(view.contiguous(memory_format=torch.channels_last))
+            answers.append(outputs.float().softmax(1))
         return torch.stack(answers).mean(0)

@@ -209,7 +209,9 @@ class FinetuneSettings(Settings):
     )
     average: float = knob(0.998, "share of the kept weights that each step leaves as they were")
     hard_epochs: tuple[int, ...] = epochs_knob(2, 1)
-    fixed_statistics: bool = knob(False, "batch norms keep their statistics; a step is a fifth shorter then")
+    fixed_statistics: bool = knob(
+        False, "batch norms keep their statistics; the network itself takes a fifth less of a step then"
+    )
     still_epochs: int = knob(2, "last epochs in which the first blocks learn no more")
     still_blocks: int = knob(4, "how many these are, with the convolution before them; 4 take a third of the time")
 

@@ -1,7 +1,8 @@
 """Batch norms that keep their statistics, computed within the convolutions before them.
 
-A pass over activations less after every convolution: of a step of the served recipe's last runs, in bfloat16 on two
-cores, that is a fifth. The parameters stay what they are and have the gradients that they would have had.
+A pass over activations less after every convolution: of what the learner itself takes in a step of the served recipe's
+last runs, in bfloat16 on two cores, that is a fifth. The parameters stay what they are and have the gradients that they
+would have had.
 """
 
 from types import MethodType

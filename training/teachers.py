@@ -64,11 +64,11 @@ class Teachers:
 
         Every other teacher sees the mirror image: that makes their mean better at no cost.
         """
+        sides = {network.side for network in self.networks}
+        views = {side: resized(pixels, min(side, pixels.shape[-1])) for side in sides}
         answers = []
         for index, network in enumerate(self.networks):
-            view = resized(pixels, min(network.side, pixels.shape[-1]))
-            if index % 2:
-                view = view.flip(-1)
+            view = views[network.side].flip(-1) if index % 2 else views[network.side]
             with autocast(pixels.device):
                 outputs = network(view.contiguous(memory_format=torch.channels_last))
             answers.append(outputs.float().softmax(1))

@@ -231,10 +231,10 @@ def tensors(split: Split) -> tuple[Tensor, Tensor]:
 
 
 def resized(images: Tensor, side: int) -> Tensor:
-    """Bring pixels, shape (N, 3, H, W), to `side` as `model.images` does, but for its rounding to whole numbers."""
+    """Bring pixels, shape (N, 3, H, W), to `side` as `model.images` does, rounded to whole numbers as there."""
     if images.shape[-1] == side:
         return images
-    return F.interpolate(images.float(), (side, side), mode="bilinear", antialias=True)
+    return F.interpolate(images.float(), (side, side), mode="bilinear", antialias=True).round()
 
 
 @torch.inference_mode()

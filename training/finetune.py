@@ -487,8 +487,7 @@ class FinetuneTraining(Training):
         drawn = np.random.default_rng(seed).beta(settings.mixed, settings.mixed, len(pixels))
         shares = torch.from_numpy(np.maximum(drawn, 1 - drawn)).float()
         targets = targets.lerp(targets.flip(0), 1 - shares.view(-1, 1))
-        mixed = pixels.lerp(pixels.flip(0), 1 - shares.view(-1, 1, 1, 1).to(pixels.device))
-        return mixed.round(), targets  # as views are
+        return pixels.lerp(pixels.flip(0), 1 - shares.view(-1, 1, 1, 1).to(pixels.device)), targets
 
     def learn(self, indices: Tensor) -> tuple[float, int]:
         settings, progressed = self.settings, self.progressed

@@ -2,9 +2,8 @@
 
 Shuffled and coarse pixels, noise and JPEG compression come first, at the picture's own resolution, as frosted glass,
 enlarging and cameras add them. Cropping, scaling, turning and mirroring happen in the one interpolation that brings a
-small picture to the network's side, so nothing is blurred twice. Views are rounded to whole numbers as pictures are
-where they are served: networks see the difference. Works on any device; every random draw comes from the generator
-that is passed in.
+small picture to the network's side, so nothing is blurred twice. Works on any device; every random draw comes from the
+generator that is passed in.
 """
 
 from dataclasses import dataclass
@@ -43,7 +42,7 @@ class Views:
     cutout: float = 0.4  # largest side of the square blotted out of half of the pictures, as a share of the side
 
     def __call__(self, images: Tensor, side: int, generator: torch.Generator) -> Tensor:
-        """Give one view of each picture, whole numbers from 0 to 255, float32: (N, 3, H, W) to (N, 3, side, side)."""
+        """Give one view of each picture, float32, 0 to 255: (N, 3, H, W) of 0 to 255 to (N, 3, side, side)."""
         pixels = self._shuffle(images.float(), generator)
         pixels = self._coarsen(pixels, generator)
         pixels = self._add_noise(pixels, generator)
@@ -52,7 +51,7 @@ class Views:
         pixels = self._blur(pixels, generator)
         pixels = self._recolour(pixels, generator)
         pixels = self._add_haze(pixels, generator)
-        return self._blot(pixels, generator).clamp(0, 255).round()
+        return self._blot(pixels, generator).clamp(0, 255)
 
     def warp(self, pixels: Tensor, side: int, generator: torch.Generator) -> Tensor:
         """Scale, stretch, turn, shift and mirror pictures, float32 (N, 3, H, W), in one step: (N, 3, side, side)."""

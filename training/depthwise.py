@@ -7,7 +7,7 @@ pass and the gradient of 3x3 weights, so everything but the inputs' gradient at 
 
 from itertools import product
 from types import MethodType
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +16,10 @@ from torch.nn import functional as F
 
 class _Depthwise(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: tuple[int, int]) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.geometry = stride, padding = geometry
-        return F.conv2d(x, weight, bias, stride, padding, groups=len(weight))
+        ctx.geometry = (stride, padding)
+        return F.conv2d(x, weight, None, stride, padding, groups=len(weight))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -28,8 +28,7 @@ class _Depthwise(torch.autograd.Function):
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         of_x = _of_inputs(gradient, x, weight, stride, padding) if ctx.needs_input_grad[0] else None
         of_weight = _of_weights(gradient, x, weight, stride, padding) if ctx.needs_input_grad[1] else None
-        of_bias = gradient.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
-        return of_x, of_weight, of_bias, None
+        return of_x, of_weight, None, None
 
 
 def _of_inputs(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
@@ -68,14 +67,9 @@ def _of_3x3(gradient: Tensor, x: Tensor, stride: int, padding: int) -> Tensor:
     return of_weight
 
 
-def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
-    """Filter each channel of `x`, (N, C, H, W), by its own of `weight`, (C, 1, K, K)."""
-    output: Tensor = _Depthwise.apply(x, weight, bias, (stride, padding))  # type: ignore[no-untyped-call]
-    return output
-
-
 def _forward(self: nn.Conv2d, x: Tensor) -> Tensor:
-    return depthwise(x, self.weight, None, self.stride[0], cast(int, self.padding[0]))
+    output: Tensor = _Depthwise.apply(x, self.weight, self.stride[0], self.padding[0])  # type: ignore[no-untyped-call]
+    return output
 
 
 def with_fast_gradients(network: nn.Module) -> None:

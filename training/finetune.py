@@ -33,7 +33,6 @@ from training import photographs
 from training.augment import generator_for
 from training.data import Cifar10, DataError
 from training.depthwise import with_fast_gradients
-from training.folded import with_fixed_statistics
 from training.hard import HardPictures, check, epochs_knob
 from training.machine import autocast
 from training.pretrained import VARIANTS, pretrained_network
@@ -52,8 +51,6 @@ _BEFORE_THE_LAST: Final[dict[str, Any]] = {
     "photograph_batch": 16,
     "photographs_of_ten": 0.33,
     "corrected_photographs": 0.0,
-    "taught_sides": (128,),
-    "fixed_statistics": False,
     "logit_offsets": (0.0,) * len(LABELS),
     "install": "never",
 }
@@ -177,9 +174,7 @@ class FinetuneSettings(Settings):
     corrected_photographs: float = knob(
         1.0, "share of what folders rule out that is taken out of photographs' targets, where they lie as CLASS/NAME"
     )
-    taught_sides: tuple[int, ...] = knob(
-        (128,), "largest side, in pixels, at which each teacher sees a view; the last is for those after it, too"
-    )
+    taught_side: int = knob(128, "largest side, in pixels, at which the teachers see a view")
     variant: int = knob(2, "EfficientNet-Lite's variant, 0 or 2")
     sides: tuple[int, ...] = knob((192,), "sides of the pictures, in pixels, each for a part of the epochs")
     epochs: int = knob(2, "passes over the 45,000 training pictures")
@@ -209,9 +204,6 @@ class FinetuneSettings(Settings):
     )
     average: float = knob(0.998, "share of the kept weights that each step leaves as they were")
     hard_epochs: tuple[int, ...] = epochs_knob(2, 1)
-    fixed_statistics: bool = knob(
-        False, "batch norms keep their statistics; the network itself takes a fifth less of a step then"
-    )
     still_epochs: int = knob(2, "last epochs in which the first blocks learn no more")
     still_blocks: int = knob(4, "how many these are, with the convolution before them; 4 take a third of the time")
 
@@ -222,7 +214,7 @@ class FinetuneSettings(Settings):
         for name, sides in (
             ("sides", self.sides),
             ("served_side", (self.served_side,)),
-            ("taught_sides", self.taught_sides),
+            ("taught_side", (self.taught_side,)),
         ):
             if any(side < 32 or side % 32 for side in sides):  # the network halves them five times
                 raise ValueError(f"{name} must be in multiples of 32 pixels, not {', '.join(map(str, sides))}")
@@ -296,11 +288,6 @@ class FinetuneSettings(Settings):
         return () if self.teachers == NO_TEACHERS else self.teachers
 
     @property
-    def sides_of_teachers(self) -> list[int]:
-        """The largest side, in pixels, at which each of them sees a view."""
-        return [self.taught_sides[min(place, len(self.taught_sides) - 1)] for place in range(len(self.taught_by))]
-
-    @property
     def mixed_in(self) -> tuple[Path, ...]:
         """The files of earlier weights that have a part in what is kept; trained apart, weights have no such mean."""
         if self.start == IMAGENET:
@@ -337,9 +324,7 @@ class FinetuneTraining(Training):
         average = get_ema_multi_avg_fn(settings.average)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
         channels_last(self.average)
-        if settings.fixed_statistics:
-            with_fixed_statistics(self.network)
-        elif self.device.type == "cpu":
+        if self.device.type == "cpu":
             with_fast_gradients(self.network)
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         others = [p for p in self.network.parameters() if p.ndim <= 1]
@@ -351,9 +336,7 @@ class FinetuneTraining(Training):
         if settings.photographs != NO_PHOTOGRAPHS:
             self.photographs = photographs.load(settings.photographs, settings.run, console)
         smoothing = settings.label_smoothing
-        self.teachers = None
-        if settings.taught_by:
-            self.teachers = Teachers(settings.taught_by, settings.sides_of_teachers, self.device)
+        self.teachers = Teachers(settings.taught_by, settings.taught_side, self.device) if settings.taught_by else None
         self.targets = torch.full((len(LABELS), NONE_COLUMN + 1), smoothing / len(LABELS))
         self.targets[:, NONE_COLUMN] = 0
         self.targets[range(len(LABELS)), range(len(LABELS))] += 1 - smoothing

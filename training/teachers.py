@@ -16,7 +16,6 @@ from torch import Tensor
 from model.efficientnet_lite import EfficientNetLite
 from model.network import channels_last
 from training.data import DataError
-from training.folded import with_fixed_statistics
 from training.machine import autocast
 from training.pretrained import VARIANTS
 from training.run import resized
@@ -44,19 +43,16 @@ def read_network(path: Path, side: int) -> EfficientNetLite:
 class Teachers:
     """The mean of several networks' probabilities."""
 
-    def __init__(self, paths: Sequence[Path], sides: Sequence[int], device: torch.device) -> None:
-        """Read each from its file of weights; it sees no view larger than its own of `sides`, in pixels.
+    def __init__(self, paths: Sequence[Path], side: int, device: torch.device) -> None:
+        """Read each from its file of weights; they see no view larger than `side` pixels.
 
         Raises:
             DataError: a file has no such weights.
         """
-        self.networks = [
-            read_network(path, side).to(device).eval().requires_grad_(False)
-            for path, side in zip(paths, sides, strict=True)
-        ]
+        self.side = side
+        self.networks = [read_network(path, side).to(device).eval().requires_grad_(False) for path in paths]
         for network in self.networks:
             channels_last(network)
-            with_fixed_statistics(network)
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:
@@ -64,12 +60,10 @@ class Teachers:
 
         Every other teacher sees the mirror image: that makes their mean better at no cost.
         """
-        sides = {network.side for network in self.networks}
-        views = {side: resized(pixels, min(side, pixels.shape[-1])) for side in sides}
-        answers = []
-        for index, network in enumerate(self.networks):
-            view = views[network.side].flip(-1) if index % 2 else views[network.side]
-            with autocast(pixels.device):
-                outputs = network(view.contiguous(memory_format=torch.channels_last))
-            answers.append(outputs.float().softmax(1))
+        pixels = resized(pixels, min(self.side, pixels.shape[-1]))
+        ways = [pixels.contiguous(memory_format=torch.channels_last)]
+        if len(self.networks) > 1:
+            ways.append(pixels.flip(-1).contiguous(memory_format=torch.channels_last))
+        with autocast(pixels.device):
+            answers = [network(ways[index % 2]).float().softmax(1) for index, network in enumerate(self.networks)]
         return torch.stack(answers).mean(0)

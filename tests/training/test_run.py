@@ -326,9 +326,7 @@ def test_a_run_learns_from_those_trained_apart_and_from_the_latest(served, tmp_p
 
 def test_the_recipe_has_the_settings_of_the_served_weights():
     """The seed may be another; photographs and files of weights are named by what they hold."""
-    served = dict(Manifest.read().document["training"]["settings"])
-    if "taught_side" in served:  # from when it was one for all teachers
-        served["taught_sides"] = [served.pop("taught_side")]
+    served = Manifest.read().document["training"]["settings"]
     recipe = FinetuneSettings(start=IMAGENET, teachers=NO_TEACHERS).as_json()
     chosen = served.keys() - {"seed", "start", "teachers", "earlier_weights", "photographs"}
     assert {name: recipe[name] for name in chosen} == {name: served[name] for name in chosen}

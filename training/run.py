@@ -231,20 +231,23 @@ def tensors(split: Split) -> tuple[Tensor, Tensor]:
 
 
 def resized(images: Tensor, side: int) -> Tensor:
-    """Bring pixels, shape (N, 3, H, W), to `side` as `model.images` does, rounded to whole numbers as there."""
+    """Bring pixels, shape (N, 3, H, W), to `side` as `model.images` does, but for its rounding to whole numbers."""
     if images.shape[-1] == side:
         return images
-    return F.interpolate(images.float(), (side, side), mode="bilinear", antialias=True).round()
+    return F.interpolate(images.float(), (side, side), mode="bilinear", antialias=True)
 
 
 @torch.inference_mode()
 def outputs_of(network: Network, images: Tensor, side: int, batch_size: int = 250) -> Tensor:
-    """Run the network over `images` in evaluation mode: float32 outputs on the CPU, (N, 10) or (N, 11)."""
+    """Run the network over `images` in evaluation mode: float32 outputs on the CPU, (N, 10) or (N, 11).
+
+    It is given whole numbers, as where it serves: networks see the difference.
+    """
     device = next(network.parameters()).device
     network.eval()
     parts = []
     for batch in torch.split(images, batch_size):
-        pixels = resized(batch.to(device), side).contiguous(memory_format=torch.channels_last)
+        pixels = resized(batch.to(device), side).round().contiguous(memory_format=torch.channels_last)
         with autocast(device):
             parts.append(network(pixels).float().cpu())
     return torch.cat(parts)

@@ -456,6 +456,17 @@ def test_the_kept_weights_are_an_average(served, tiny, console):
     assert (kept - before).norm() < (last - before).norm()
 
 
+def test_validation_shows_whole_numbers_as_serving_does(served, tiny, console):
+    training = start(served, tiny, console)
+    images, _ = run.tensors(tiny.validation)
+    shown = []
+    with training.network.register_forward_pre_hook(lambda _, given: shown.append(given[0])):
+        run.outputs_of(training.network, images, 64)
+    pixels = torch.cat(shown)
+    assert not torch.equal(run.resized(images, 64), pixels)
+    assert torch.equal(run.resized(images, 64).round(), pixels)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -21,7 +21,7 @@ def view(images, side=32, seed=1, **changes):
 def test_a_still_view_is_the_picture_as_it_is_served_or_its_mirror_image(images):
     served = resized(images, 64)
     for shown, image in zip(view(images, side=64), served, strict=True):
-        assert min((shown - image).abs().max(), (shown - image.flip(-1)).abs().max()) < 0.51  # that is rounded
+        assert min((shown - image).abs().max(), (shown - image.flip(-1)).abs().max()) < 0.01
 
 
 def test_both_sides_are_shown(images):

@@ -30,7 +30,7 @@ def single_image_seconds(picture: bytes, seconds: float, engine: str = "auto") -
     took = []
     end = time.perf_counter() + seconds
     while (began := time.perf_counter()) < end:
-        classifier.answers(classifier.outputs(classifier.read(picture)[None]))
+        classifier.classify([classifier.read(picture)])
         took.append(time.perf_counter() - began)
     return float(np.median(took))
 
@@ -51,7 +51,7 @@ def _loop(picture: bytes, threads: int, batch: int, seconds: float, engine: str)
     classifier = _classifier(threads, engine)
 
     def once() -> None:
-        classifier.answers(classifier.outputs(np.stack([classifier.read(picture) for _ in range(batch)])))
+        classifier.classify([classifier.read(picture) for _ in range(batch)])
 
     once()
     _shared["barrier"].wait()

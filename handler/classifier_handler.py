@@ -26,7 +26,7 @@ from handler.engine import open_engine
 from handler.kserve import MOST_PICTURES, KServeError, KServeRequest
 from handler.limits import Alarm, OutOfTimeError, limit_memory
 from model.classifier import AT_ONCE, Classifier
-from model.images import ImageError, Pixels, TooCostlyError
+from model.images import ImageError, Pixels, Square, TooCostlyError
 from model.labels import LABELS
 from model.manifest import Manifest
 
@@ -49,7 +49,7 @@ COMPUTE_SECONDS: Final = 8.0
 MORE_BYTES: Final = 1_000_000_000
 """That a batch may take beside what the worker holds before it; 50 megapixels of WebP take 800 MB."""
 
-Slot = Pixels | dict[str, Any]
+Slot = Square | dict[str, Any]
 
 # Seconds between two reports of what this process uses: each is a line for the JVM to read and parse.
 REPORT_EVERY: Final = 10.0
@@ -108,7 +108,7 @@ class ClassifierHandler:
         read = [self._read(row, index, context, kserve) for index, row in enumerate(rows)]
         times.append(time.perf_counter())
         slots = [slot for each in read for slot in (each if isinstance(each, list) else [each])]
-        good = [slot for slot in slots if isinstance(slot, np.ndarray)]
+        good = [slot for slot in slots if isinstance(slot, Square)]
         answers = iter(self._answers(good))
         times.append(time.perf_counter())
         answered = iter([slot if isinstance(slot, dict) else next(answers) for slot in slots])
@@ -117,9 +117,9 @@ class ClassifierHandler:
             if not _is_to_be_explained(context, index):
                 continue
             # Of several there is one: more are refused.
-            pixels, answer = (slot[0], reply[0]) if isinstance(slot, list) else (slot, reply)  # type: ignore[index]
-            if isinstance(pixels, np.ndarray) and isinstance(answer, dict) and "label" in answer:
-                self._explain(pixels, answer)
+            picture, answer = (slot[0], reply[0]) if isinstance(slot, list) else (slot, reply)  # type: ignore[index]
+            if isinstance(picture, Square) and isinstance(answer, dict) and "label" in answer:
+                self._explain(picture.pixels, answer)
                 explained.add(index)
         times.append(time.perf_counter())
 
@@ -199,13 +199,13 @@ class ClassifierHandler:
         except ImageError as error:
             return self._problem(error.status, error.kind, error.title, str(error)) | error.facts
 
-    def _answers(self, pixels: list[Pixels]) -> list[dict[str, Any]]:
+    def _answers(self, pictures: list[Square]) -> list[dict[str, Any]]:
         """Answer pictures in parts, and refuse those that no time is left for."""
         answers: list[dict[str, Any]] = []
-        for start in range(0, len(pixels), AT_ONCE):
-            part = pixels[start : start + AT_ONCE]
+        for start in range(0, len(pictures), AT_ONCE):
+            part = pictures[start : start + AT_ONCE]
             if time.perf_counter() < self.computed_by:
-                answers += self.classifier.answers(self.classifier.outputs(np.stack(part)))
+                answers += self.classifier.classify(part)
             else:
                 answers += [self._busy() for _ in part]
         return answers

@@ -1,11 +1,12 @@
 """From a picture to the answer that people and programs read; torch is not needed for it."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from model.images import Pixels, read_pixels
+from model.images import Pixels, Square, read_square
 from model.labels import LABELS, NONE_COLUMN
 from model.manifest import Manifest
 
@@ -36,48 +37,42 @@ def class_logits(outputs: AnyOutputs) -> AnyOutputs:
     return outputs[:, :NONE_COLUMN]
 
 
-def scope_score(outputs: Outputs) -> Outputs:
-    """Say how much the network found of any class: higher is more in scope, shape (N,).
-
-    It is the log of the sum of the classes' exponentials, the negative energy of Liu et al. 2020 (arXiv:2010.03759),
-    and where the network has an output for none of the ten, that less this output: the log odds of any class.
-    """
-    score: Outputs = np.logaddexp.reduce(class_logits(outputs), axis=1)
-    return score - outputs[:, NONE_COLUMN] if outputs.shape[1] > NONE_COLUMN else score
-
-
 class Classifier:
     """A network's engine with its calibration.
 
     Scores are probabilities at the manifest's temperature, fitted on validation data. `in_scope_score` is the share of
-    validation pictures and of photographs of the ten, both weighing the same, that look less like one of the ten than
-    this picture does, a conformal p-value (Bates et al. 2023, arXiv:2104.08279): a threshold of this value would refuse
-    about that share of such pictures. Where a manifest's scope names no photographs, validation pictures are all.
+    pictures of the ten, of this one's size, that look less like one of the ten than it does: a threshold of this value
+    would refuse about that share of such pictures. They are validation pictures and, where a manifest's scope names
+    them, photographs.
     """
 
     def __init__(self, engine: Engine, manifest: Manifest) -> None:
         self.engine = engine
         self.manifest = manifest
-        self.levels = np.linspace(0, 1, len(manifest.scope_quantiles))
 
-    def read(self, image_bytes: bytes | bytearray) -> Pixels:
-        """Decode one picture into the network's input, uint8, shape (3, side, side).
+    def read(self, image_bytes: bytes | bytearray) -> Square:
+        """Decode one picture into the network's input.
 
         Raises:
             ImageError: the picture cannot be read; `model.images` has its kinds.
         """
-        return read_pixels(image_bytes, self.engine.side, self.manifest.detail)
+        return read_square(image_bytes, self.engine.side, self.manifest.detail)
 
     def outputs(self, pixels: Pixels) -> Outputs:
         """Run the network on pixels of 0 to 255, shape (N, 3, side, side); calibrated outputs, (N, 10) or (N, 11)."""
         return self.engine.outputs(pixels) / np.float32(self.manifest.temperature)
 
-    def answers(self, outputs: Outputs) -> list[dict[str, Any]]:
-        """Turn calibrated outputs into one answer each, classes falling by score."""
+    def classify(self, pictures: Sequence[Square]) -> list[dict[str, Any]]:
+        """Answer pictures together, each with its classes falling by score."""
+        outputs = self.outputs(np.stack([picture.pixels for picture in pictures]))
+        return self.answers(outputs, [picture.seen for picture in pictures])
+
+    def answers(self, outputs: Outputs, seen: Sequence[int]) -> list[dict[str, Any]]:
+        """Turn calibrated outputs of pictures, and how much was seen of each, into one answer each."""
         logits = class_logits(outputs)
         probabilities = np.exp(logits - np.logaddexp.reduce(logits, axis=1)[:, None])
         order = np.argsort(-probabilities, axis=1).tolist()
-        in_scope = np.interp(scope_score(outputs), self.manifest.scope_quantiles, self.levels).tolist()
+        in_scope = self.manifest.scope.ranks(outputs, seen).tolist()
         return [
             self._answer(probabilities_row, order_row, in_scope_score)
             for probabilities_row, order_row, in_scope_score in zip(
@@ -91,7 +86,7 @@ class Classifier:
             "filename": None,  # known only to whoever took the file in
             "label": scores[0]["label"],
             "score": scores[0]["score"],
-            "in_scope": in_scope_score >= self.manifest.scope_threshold,
+            "in_scope": in_scope_score >= self.manifest.scope.threshold,
             "in_scope_score": round(in_scope_score, 4),
             "scores": scores,
         }

@@ -8,6 +8,7 @@ pixels without transparency passes unchanged, pixel for pixel, where `detail` is
 
 import io
 import warnings
+from dataclasses import dataclass
 from typing import ClassVar, Final
 
 import numpy as np
@@ -67,6 +68,16 @@ _UPRIGHT: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+@dataclass(frozen=True)
+class Square:
+    """What the network is given of a picture, and of how many pixels it was made."""
+
+    pixels: Pixels
+    """RGB, 0 to 255, shape (3, side, side)."""
+    seen: int
+    """Side, in pixels, of the square before it was enlarged: the picture's shorter side, at most `detail`."""
 
 
 class ImageError(Exception):
@@ -139,7 +150,16 @@ class TooCostlyError(ImageError):
 
 
 def read_pixels(image_bytes: bytes | bytearray, side: int, detail: int) -> Pixels:
-    """Decode one picture into a network's input: RGB, 0 to 255, shape (3, side, side).
+    """Decode one picture as `read_square` does, and give its pixels alone, shape (3, side, side).
+
+    Raises:
+        ImageError: as there.
+    """
+    return read_square(image_bytes, side, detail).pixels
+
+
+def read_square(image_bytes: bytes | bytearray, side: int, detail: int) -> Square:
+    """Decode one picture into a network's input of `side` by `side` pixels.
 
     `detail` is the side, in pixels, that larger pictures are shrunk to before they are brought to `side`.
 
@@ -154,12 +174,12 @@ def read_pixels(image_bytes: bytes | bytearray, side: int, detail: int) -> Pixel
     try:
         with warnings.catch_warnings():  # of metadata that Pillow finds odd: they would go to the log
             warnings.simplefilter("ignore")
-            return _read_pixels(image_bytes, side, detail)
+            return _read_square(image_bytes, side, detail)
     except MemoryError as error:
         raise TooCostlyError from error
 
 
-def _read_pixels(image_bytes: bytes | bytearray, side: int, detail: int) -> Pixels:
+def _read_square(image_bytes: bytes | bytearray, side: int, detail: int) -> Square:
     with _open(image_bytes) as image:
         width, height = image.size
         if min(width, height) < MIN_SIDE:
@@ -186,9 +206,10 @@ def _read_pixels(image_bytes: bytes | bytearray, side: int, detail: int) -> Pixe
             raise _damaged(image.format or "image") from error
     if upright is not None:
         square = square.transpose(upright)
-    if square.width != side:
+    seen = square.width
+    if seen != side:
         square = square.resize((side, side), _FILTER)
-    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
+    return Square(np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1)), seen)
 
 
 def _open(image_bytes: bytes | bytearray) -> Image.Image:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from model.scope import Scope
+
 WEIGHTS_PATH: Final = Path(__file__).parent / "weights.safetensors"
 MANIFEST_PATH: Final = Path(__file__).parent / "manifest.json"
 INT8_PATH: Final = Path(__file__).parent / "int8.onnx"
@@ -23,8 +25,7 @@ class Manifest:
     sha256: str
     detail: int
     temperature: float
-    scope_threshold: float
-    scope_quantiles: tuple[float, ...]
+    scope: Scope
     document: dict[str, Any]
 
     @classmethod
@@ -55,8 +56,7 @@ class Manifest:
                 sha256=document["sha256"],
                 detail=document["input"]["detail"],
                 temperature=document["calibration"]["temperature"],
-                scope_threshold=document["scope"]["threshold"],
-                scope_quantiles=tuple(document["scope"]["quantiles"]),
+                scope=Scope.of(document["scope"]),
                 document=document,
             )
         except (KeyError, ValueError, TypeError) as error:

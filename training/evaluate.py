@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from rich.console import Console
 from rich.progress import track
@@ -20,21 +21,31 @@ from handler.engine import open_engine
 from model.classifier import Classifier, class_logits
 from model.labels import LABELS
 from model.manifest import MANIFEST_PATH, WEIGHTS_PATH, Manifest, WeightsError
+from model.scope import Scope, scope_score
 from training import plots
 from training.data import Cifar10, DataError, Split, load
 from training.machine import use_machine
 from training.metrics import auroc, fit_temperature, measure, scope_scores
-from training.pictures import DRAWN, NONE, Picture, drawn, photographs, png
+from training.pictures import DRAWN, NONE, Picture, drawn, photographs, png, shrunk
 from training.robustness import measure_robustness
 from training.run import tensors, write_json
 from training.through_service import accuracy_through_service
 
 SCOPE_THRESHOLD: Final = 0.07
-"""Share of the pictures it is fitted on that `in_scope` refuses: half by weight are photographs, which score lower.
+"""Share of the pictures it is fitted on that `in_scope` refuses.
 
 Chosen so that 95 % of the validation photographs of other things are refused.
 """
-SCOPE_QUANTILES: Final = 201
+SCOPE_SIDES: Final = (8, 16, 24, 32, 48, 64)
+"""Sides, in pixels, that pictures are shrunk to for a row of scores each; photographs in the last stay as they are."""
+PHOTOGRAPHS_ALONE: Final = 128
+"""Photographs' weight in a row is its side over this: half in the last, less the more a picture is like CIFAR-10's."""
+SCOPE_LEVELS: Final = 101
+"""Scores in a row, from the least to the highest."""
+SHRUNK_PICTURES: Final = 1_000
+"""How many validation pictures are shrunk below their own side."""
+SMALL: Final = 32
+"""Side, in pixels, that photographs are measured at once more."""
 DRAWN_PICTURES: Final = 200
 """How many of each kind are drawn."""
 PLOTS_FOLDER: Final = Path("plots")
@@ -53,17 +64,20 @@ def classifier_of(manifest: Manifest, weights: Path) -> Classifier:
 
 def calibrated_outputs(classifier: Classifier, split: Split, console: Console, name: str) -> Tensor:
     """Classify a split as the service does, PNG bytes in: calibrated outputs, shape (N, 10) or (N, 11)."""
-    return outputs_of_files(classifier, [png(image) for image in split.images], console, name)
+    return outputs_of_files(classifier, [png(image) for image in split.images], console, name)[0]
 
 
-def outputs_of_files(classifier: Classifier, files: list[bytes], console: Console, name: str) -> Tensor:
-    """Classify pictures' files: calibrated outputs, shape (N, 10) or (N, 11)."""
-    parts = []
+def outputs_of_files(
+    classifier: Classifier, files: list[bytes], console: Console, name: str
+) -> tuple[Tensor, list[int]]:
+    """Classify pictures' files: calibrated outputs, shape (N, 10) or (N, 11), and the side seen of each, in pixels."""
+    parts, seen = [], []
     batches = np.array_split(np.arange(len(files)), max(1, len(files) // 100))
     for batch in track(batches, f"classifying {name} pictures", console=console, transient=True):
-        pixels = [classifier.read(files[index]) for index in batch]
-        parts.append(classifier.outputs(np.stack(pixels)))
-    return torch.from_numpy(np.concatenate(parts))
+        pictures = [classifier.read(files[index]) for index in batch]
+        parts.append(classifier.outputs(np.stack([picture.pixels for picture in pictures])))
+        seen += [picture.seen for picture in pictures]
+    return torch.from_numpy(np.concatenate(parts)), seen
 
 
 def of_the_ten(path: Path) -> list[Picture]:
@@ -105,15 +119,15 @@ def measured(
     Beside it the calibrated outputs for the test set, shape (N, 10) or (N, 11), if the data has one.
 
     What is in scope is judged by the scores of the validation set and of `scope_photographs`, which show one of the
-    ten, both weighing the same. Without any, what the document has of such photographs stays; where it was fitted under
-    other conditions, that is said.
+    ten. Without any, what the document has of such photographs stays; where it was fitted under other conditions, that
+    is said.
 
     Raises:
         WeightsError: the weights are not those that the document describes.
     """
     plain = document | {
         "calibration": {"temperature": 1.0},
-        "scope": {"threshold": SCOPE_THRESHOLD, "quantiles": [0.0, 1.0]},
+        "scope": {"threshold": SCOPE_THRESHOLD, "sides": SCOPE_SIDES[-1:], "quantiles": [[0.0, 1.0]]},
     }
     manifest = Manifest.of(plain, "the manifest")
     classifier = classifier_of(manifest, weights)
@@ -123,20 +137,21 @@ def measured(
     temperature = fit_temperature(class_logits(raw), labels)
     validation = raw / temperature
     made: dict[str, Any] = {"calibration": {"temperature": temperature}, "measured_with": classifier.engine.name}
-    scope = _scope(scope_scores(validation))
-    if scope_photographs:
-        outputs = outputs_of_files(classifier, [each.data for each in scope_photographs], console, "scope")
-        scope = _scope(scope_scores(validation), scope_scores(outputs / temperature))
-    elif document.get("scope", {}).get("photographs"):
+    if not scope_photographs and document.get("scope", {}).get("photographs"):
         scope = _kept_scope(document, conditions(plain | made), console)
-    floor = _scope_floor(scope)
+    else:
+        files = [picture.data for picture in scope_photographs or []]
+        scope = _fitted_scope(classifier, temperature, data.validation, validation, photographed=files, console=console)
 
-    metrics: dict[str, Any] = {"validation": measure(validation, labels, scope_floor=floor).as_json()}
+    def figures_of(outputs: Tensor, split: Split) -> dict[str, Any]:
+        refused = Scope.of(scope).refuses(outputs.numpy(), [split.images.shape[1]] * len(split))
+        return measure(outputs, tensors(split)[1], refused=refused).as_json()
+
+    metrics: dict[str, Any] = {"validation": figures_of(validation, data.validation)}
     test = None
     if len(data.test):
         test = calibrated_outputs(classifier, data.test, console, "test") / temperature
-        _, test_labels = tensors(data.test)
-        metrics["test"] = measure(test, test_labels, scope_floor=floor).as_json()
+        metrics["test"] = figures_of(test, data.test)
     return plain | made | {"scope": scope, "metrics": metrics}, test
 
 
@@ -184,19 +199,45 @@ def drop_stale(document: dict[str, Any], before: dict[str, Any], console: Consol
         )
 
 
-def _scope(validation: Tensor, photographed: Tensor | None = None) -> dict[str, Any]:
-    """Describe the scores that pictures of the ten have: those of the validation set and of photographs, equally."""
-    levels = torch.linspace(0, 1, SCOPE_QUANTILES)
-    parts = [torch.quantile(part, levels) for part in (validation, photographed) if part is not None]
-    quantiles = torch.quantile(torch.cat(parts), levels).tolist() if len(parts) > 1 else parts[0].tolist()
-    described: dict[str, Any] = {"threshold": SCOPE_THRESHOLD, "quantiles": [round(value, 4) for value in quantiles]}
-    return described | ({"photographs": len(photographed)} if photographed is not None else {})
+def _fitted_scope(
+    classifier: Classifier,
+    temperature: float,
+    validation: Split,
+    outputs: Tensor,
+    *,
+    photographed: list[bytes],
+    console: Console,
+) -> dict[str, Any]:
+    """Describe the scores that pictures of the ten have at `SCOPE_SIDES`: validation pictures and photographs' files.
 
+    `outputs` holds the calibrated outputs for the validation pictures.
+    """
+    own_side = validation.images.shape[1]
 
-def _scope_floor(scope: dict[str, Any]) -> float:
-    """Give the scope score below which a picture is refused, by a manifest's scope."""
-    quantiles = scope["quantiles"]
-    return float(np.interp(scope["threshold"], np.linspace(0, 1, len(quantiles)), quantiles))
+    def scores(files: list[bytes], side: int) -> npt.NDArray[Any]:
+        smaller = [shrunk(data, side) for data in files] if side < SCOPE_SIDES[-1] else files
+        return scope_score(outputs_of_files(classifier, smaller, console, f"{side}-pixel")[0].numpy() / temperature)
+
+    rows = {}
+    for side in SCOPE_SIDES:
+        if side >= own_side:
+            values = scope_score(outputs.numpy())
+        else:
+            values = scores([png(image) for image in validation.images[:SHRUNK_PICTURES]], side)
+        weights = np.full(len(values), 1 / len(values))
+        if photographed:
+            share = side / PHOTOGRAPHS_ALONE
+            values = np.concatenate([values, scores(photographed, side)])
+            weights = np.concatenate([(1 - share) * weights, np.full(len(photographed), share / len(photographed))])
+        elif side > own_side:
+            break  # there is nothing larger to fit on
+        rows[side] = np.quantile(values, np.linspace(0, 1, SCOPE_LEVELS), weights=weights, method="inverted_cdf")
+    described: dict[str, Any] = {
+        "threshold": SCOPE_THRESHOLD,
+        "sides": list(rows),
+        "quantiles": [[round(value, 4) for value in row.tolist()] for row in rows.values()],
+    }
+    return described | ({"photographs": len(photographed)} if photographed else {})
 
 
 def measured_on_others(
@@ -206,32 +247,42 @@ def measured_on_others(
 
     `test` holds the calibrated outputs for the test set.
 
-    Of photographs, accuracy on those of the ten classes, and how well the scope score tells these from the others;
-    of drawn pictures, how well it tells the test set from them.
+    Of photographs, accuracy on those of the ten classes, and how well the scope score tells these from the others, and
+    the same with all of them shrunk to `SMALL` pixels; of these and of drawn pictures, how well it tells the test set
+    from them.
 
     Raises:
         WeightsError: the weights are not those that the document describes.
     """
     classifier = classifier_of(Manifest.of(document, "the manifest"), weights)
-    floor = _scope_floor(document["scope"])
+    scope = Scope.of(document["scope"])
+    inside = scope_scores(test)
+
+    def asked(files: list[bytes], name: str) -> tuple[Tensor, npt.NDArray[np.bool_]]:
+        outputs, seen = outputs_of_files(classifier, files, console, name)
+        return outputs, scope.refuses(outputs.numpy(), seen)
+
     figures: dict[str, Any] = {}
     for name, pictures in others.items():
-        outputs = outputs_of_files(classifier, [picture.data for picture in pictures], console, name)
-        figures[name] = photograph_figures(outputs, [picture.label for picture in pictures], floor)
-    inside = scope_scores(test)
+        labels = [picture.label for picture in pictures]
+        figures[name] = photograph_figures(*asked([picture.data for picture in pictures], name), labels)
+        small = f"{name} at {SMALL} pixels"
+        outputs, refused = asked([shrunk(picture.data, SMALL) for picture in pictures], small)
+        figures[small] = photograph_figures(outputs, refused, labels)
+        if outside := [index for index, label in enumerate(labels) if label == NONE]:
+            figures[small]["auroc_of_test"] = round(auroc(inside, scope_scores(outputs[outside])), 4)
     for kind in DRAWN:
-        pictures = drawn(kind, DRAWN_PICTURES)
-        outside = scope_scores(outputs_of_files(classifier, [picture.data for picture in pictures], console, kind))
+        outputs, refused = asked([picture.data for picture in drawn(kind, DRAWN_PICTURES)], kind)
         figures[kind] = {
-            "others": len(pictures),
-            "auroc": round(auroc(inside, outside), 4),
-            "others_refused": round((outside < floor).double().mean().item(), 4),
+            "others": len(outputs),
+            "auroc_of_test": round(auroc(inside, scope_scores(outputs)), 4),
+            "others_refused": round(float(refused.mean()), 4),
         }
     return figures
 
 
-def photograph_figures(outputs: Tensor, labels: list[str], floor: float) -> dict[str, Any]:
-    """Give the figures of labelled photographs; `floor` is the scope score below which a picture is refused."""
+def photograph_figures(outputs: Tensor, refused: npt.NDArray[np.bool_], labels: list[str]) -> dict[str, Any]:
+    """Give the figures of labelled photographs; `refused` says which were taken for none of the ten."""
     inside = torch.tensor([label != NONE for label in labels])
     right = class_logits(outputs).argmax(1) == torch.tensor([LABELS.index(x) if x != NONE else -1 for x in labels])
     by_class = {
@@ -245,10 +296,11 @@ def photograph_figures(outputs: Tensor, labels: list[str], floor: float) -> dict
         figures["accuracy"] = round(right[inside].double().mean().item(), 4)
         figures["balanced_accuracy"] = round(sum(by_class.values()) / len(by_class), 4)
         figures["by_class"] = by_class
-        figures["refused"] = round((scores[inside] < floor).double().mean().item(), 4)
+        figures["refused"] = round(float(refused[inside.numpy()].mean()), 4)
+    if not inside.all():
+        figures["others_refused"] = round(float(refused[~inside.numpy()].mean()), 4)
     if by_class and not inside.all():
         figures["auroc"] = round(auroc(scores[inside], scores[~inside]), 4)
-        figures["others_refused"] = round((scores[~inside] < floor).double().mean().item(), 4)
     return figures
 
 
@@ -262,6 +314,9 @@ def report_others(figures: dict[str, Any], console: Console) -> None:
             parts.append(f"{each['refused']:.1%} of them refused")
         if "auroc" in each:
             parts.append(f"AUROC against {each['others']:,} others {each['auroc']:.4f}")
+        if "auroc_of_test" in each:
+            parts.append(f"AUROC of test pictures against {each['others']:,} others {each['auroc_of_test']:.4f}")
+        if "others_refused" in each:
             parts.append(f"{each['others_refused']:.1%} of the others refused")
         console.print(f"{name}: {', '.join(parts)}", highlight=False, soft_wrap=True)
 
@@ -318,6 +373,7 @@ def main() -> None:
         help="a folder or zip file of such photographs: fit the scope threshold anew on those of the ten and on "
         "validation pictures; without it the threshold stays as photographs made it",
     )
+    parser.add_argument("--version", help="the model's version from now on (default: it stays)")
     parser.add_argument(
         "--service",
         metavar="URL",
@@ -352,7 +408,8 @@ def main() -> None:
         scope_photographs = of_the_ten(options.scope_photographs) if options.scope_photographs else None
         others = photographs_by_name(options.photographs)
         before = Manifest.read().document
-        document, test = measured(before, WEIGHTS_PATH, data, console, scope_photographs)
+        versioned = {"version": options.version} if options.version else {}
+        document, test = measured(before | versioned, WEIGHTS_PATH, data, console, scope_photographs)
         assert test is not None
         if others:
             document["other_pictures"] = measured_on_others(document, WEIGHTS_PATH, test, others, console)

@@ -4,13 +4,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.classifier import class_logits, scope_score
+from model.classifier import class_logits
 from model.labels import LABELS
+from model.scope import scope_score
 
 
 def scope_scores(outputs: Tensor) -> Tensor:
@@ -47,10 +49,10 @@ class Metrics:
         }
 
 
-def measure(outputs: Tensor, labels: Tensor, *, scope_floor: float) -> Metrics:
+def measure(outputs: Tensor, labels: Tensor, *, refused: npt.NDArray[np.bool_]) -> Metrics:
     """Measure calibrated outputs, shape (N, 10) or (N, 11), against class indices, shape (N,).
 
-    `scope_floor` is the scope score (not the share) below which a picture is refused.
+    `refused` says which pictures were taken for none of the ten, shape (N,).
     """
     logits = class_logits(outputs)
     bins = reliability(logits, labels)
@@ -64,7 +66,7 @@ def measure(outputs: Tensor, labels: Tensor, *, scope_floor: float) -> Metrics:
         loss=F.cross_entropy(logits, labels).item(),
         calibration_error=calibration_error(bins, len(labels)),
         reliability=[(confidence, right) for _, confidence, right in bins],
-        refused=(scope_scores(outputs) < scope_floor).double().mean().item(),
+        refused=float(refused.mean()),
         f1=dict(zip(LABELS, f1.tolist(), strict=True)),
         confusion=confusion_matrix(labels, answers, labels=classes).tolist(),
     )

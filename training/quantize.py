@@ -74,12 +74,12 @@ def calibration_pictures(classifier: Classifier, split: Split, photographs: Path
     if wanted > len(split):
         raise DataError(f"there are {len(split):,} training pictures, and {wanted:,} are to calibrate with")
     chosen = rng.choice(len(split.images), wanted, replace=False)
-    pictures = [classifier.read(png(split.images[index])) for index in chosen]
+    pictures = [classifier.read(png(split.images[index])).pixels for index in chosen]
     if photographs:
         files = [data for _, data in files_in(photographs)]
         for index in rng.permutation(len(files)):
             try:
-                pictures.append(classifier.read(files[index]))
+                pictures.append(classifier.read(files[index]).pixels)
             except ImageError:
                 continue  # a text file beside the pictures, say
             if len(pictures) == count:

@@ -29,5 +29,4 @@ def open_classifier() -> Classifier:
 
 def classify(classifier: Classifier, pictures: list[bytes]) -> list[dict[str, Any]]:
     """Answer the files of pictures together."""
-    pixels = np.stack([classifier.read(each) for each in pictures])
-    return classifier.answers(classifier.outputs(pixels))
+    return classifier.classify([classifier.read(each) for each in pictures])

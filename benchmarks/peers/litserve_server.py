@@ -10,11 +10,9 @@ import sys
 from typing import Any
 
 import litserve as ls
-import numpy as np
 
 from benchmarks.peers.answers import BATCH, WORKERS, open_classifier
-from model.classifier import Outputs
-from model.images import Pixels
+from model.images import Square
 
 BATCH_SECONDS = 0.001
 
@@ -25,17 +23,17 @@ class ClassifierAPI(ls.LitAPI):
     def setup(self, device: str) -> None:  # noqa: ARG002  # LitServe calls it so
         self.classifier = open_classifier()
 
-    def decode_request(self, request: dict[str, str]) -> Pixels:
+    def decode_request(self, request: dict[str, str]) -> Square:
         return self.classifier.read(base64.b64decode(request["picture"]))
 
-    def batch(self, inputs: list[Pixels]) -> Pixels:
-        return np.stack(inputs)
+    def batch(self, inputs: list[Square]) -> list[Square]:
+        return inputs
 
-    def predict(self, x: Pixels) -> Outputs:
-        return self.classifier.outputs(x)
+    def predict(self, x: list[Square]) -> list[dict[str, Any]]:
+        return self.classifier.classify(x)
 
-    def unbatch(self, output: Outputs) -> list[dict[str, Any]]:
-        return self.classifier.answers(output)
+    def unbatch(self, output: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return output
 
     def encode_response(self, output: dict[str, Any]) -> dict[str, Any]:
         return output

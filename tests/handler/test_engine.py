@@ -30,8 +30,7 @@ def float32(manifest):
 
 def answers(engine, manifest):
     classifier = Classifier(engine, manifest)
-    pixels = np.stack([classifier.read(path.read_bytes()) for path in SAMPLES])
-    return classifier.answers(classifier.outputs(pixels))
+    return classifier.classify([classifier.read(path.read_bytes()) for path in SAMPLES])
 
 
 @needs_int8
@@ -107,10 +106,11 @@ def test_answering_in_eight_bits_needs_no_torch():
         "import sys, json, numpy as np\n"
         "from handler.engine import open_engine\n"
         "from model.classifier import Classifier\n"
+        "from model.images import Square\n"
         "from model.manifest import WEIGHTS_PATH, Manifest\n"
         "engine, _ = open_engine(WEIGHTS_PATH, Manifest.read(), 1)\n"
         "classifier = Classifier(engine, Manifest.read())\n"
-        "classifier.answers(classifier.outputs(np.zeros((1, 3, engine.side, engine.side), np.uint8)))\n"
+        "classifier.classify([Square(np.zeros((3, engine.side, engine.side), np.uint8), 32)])\n"
         "import handler.classifier_handler\n"
         "print(json.dumps('torch' in sys.modules))"
     )

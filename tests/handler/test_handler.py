@@ -180,9 +180,9 @@ def test_what_no_time_is_left_for_is_refused_and_the_rest_answered(handler, fold
     """So that TorchServe does not kill the worker, which would cost every request of the batch its answer."""
     answer = handler.classifier.answers
 
-    def slow(outputs):
+    def slow(outputs, seen):
         handler.computed_by = 0.0
-        return answer(outputs)
+        return answer(outputs, seen)
 
     monkeypatch.setattr(handler.classifier, "answers", slow)
     photo = pictures.PHOTO_PATH.read_bytes()

@@ -3,9 +3,11 @@ import pytest
 import torch
 
 from handler.engine import Float32Engine
-from model.classifier import Classifier, class_logits, scope_score
-from model.labels import LABELS, NONE_COLUMN
+from model.classifier import Classifier
+from model.images import Square
+from model.labels import LABELS
 from model.manifest import Manifest
+from model.scope import Scope, scope_score
 from model.whitened_convnet import WhitenedConvNet
 
 
@@ -17,8 +19,7 @@ def classifier():
         sha256="",
         detail=32,
         temperature=2.0,
-        scope_threshold=0.25,
-        scope_quantiles=(2.0, 4.0, 6.0),
+        scope=Scope(0.25, (32, 64), ((4.0, 5.0, 6.0), (2.0, 4.0, 6.0))),
         document={},
     )
     return Classifier(Float32Engine(WhitenedConvNet((8, 8, 8)).eval()), manifest)
@@ -32,7 +33,7 @@ def logits_with(score):
 
 
 def test_scores_are_probabilities_that_fall(classifier):
-    [answer] = classifier.answers(np.random.default_rng(0).normal(size=(1, 10)).astype(np.float32))
+    [answer] = classifier.answers(np.random.default_rng(0).normal(size=(1, 10)).astype(np.float32), [64])
     scores = [entry["score"] for entry in answer["scores"]]
     assert sorted(scores, reverse=True) == scores
     assert sum(scores) == pytest.approx(1, abs=1e-5)
@@ -43,18 +44,19 @@ def test_scores_are_probabilities_that_fall(classifier):
 @pytest.mark.parametrize(
     ("score", "share", "in_scope"), [(0.0, 0.0, False), (2.9, 0.225, False), (3.1, 0.275, True), (9.0, 1.0, True)]
 )
-def test_scope_is_the_share_of_validation_pictures_below(classifier, score, share, in_scope):
-    [answer] = classifier.answers(logits_with(score))
+def test_scope_is_the_share_of_pictures_of_the_ten_below(classifier, score, share, in_scope):
+    [answer] = classifier.answers(logits_with(score), [64])
     assert answer["in_scope_score"] == pytest.approx(share, abs=1e-3)
     assert answer["in_scope"] is in_scope
 
 
-def test_the_output_for_none_of_the_ten_lowers_the_scope_and_no_score():
-    outputs = np.random.default_rng(0).normal(size=(1, 11)).astype(np.float32)
-    raised = outputs.copy()
-    raised[0, NONE_COLUMN] += 3
-    assert scope_score(raised) == pytest.approx(scope_score(outputs) - 3, abs=1e-5)
-    assert np.array_equal(class_logits(raised), class_logits(outputs))
+def test_a_picture_is_judged_by_how_much_was_seen_of_it(classifier, monkeypatch):
+    monkeypatch.setattr(classifier, "outputs", lambda pixels: np.repeat(logits_with(3.5), len(pixels), 0))
+    pixels = np.zeros((3, 32, 32), np.uint8)
+    small, large = classifier.classify([Square(pixels, 32), Square(pixels, 64)])
+    assert (small.pop("in_scope"), small.pop("in_scope_score")) == (False, 0.0)
+    assert (large.pop("in_scope"), large.pop("in_scope_score")) == (True, 0.375)
+    assert small == large
 
 
 def test_logits_are_divided_by_the_temperature(classifier):

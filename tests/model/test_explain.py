@@ -33,7 +33,7 @@ def test_hiding_what_is_marked_changes_the_answer_more_than_hiding_as_much_elsew
     explainer = Explainer(classifier.engine)
     marked_drops, other_drops = [], []
     for name in SAMPLES:
-        pixels = classifier.read((ROOT / "gateway" / "static" / "samples" / name).read_bytes())
+        pixels = classifier.read((ROOT / "gateway" / "static" / "samples" / name).read_bytes()).pixels
 
         label = int(class_logits(classifier.outputs(pixels[None])).argmax())
         assert LABELS[label] == name.split(".")[0]
@@ -51,7 +51,7 @@ def test_hiding_what_is_marked_changes_the_answer_more_than_hiding_as_much_elsew
 
 
 def test_strengths_are_shares_of_the_strongest(classifier):
-    pixels = classifier.read((ROOT / "tests" / "photo.jpg").read_bytes())
+    pixels = classifier.read((ROOT / "tests" / "photo.jpg").read_bytes()).pixels
     strengths = np.array(Explainer(classifier.engine).strengths(pixels, LABELS.index("cat")))
     assert strengths.ndim == 2
     assert strengths.min() >= 0
@@ -59,7 +59,7 @@ def test_strengths_are_shares_of_the_strongest(classifier):
 
 
 def test_explaining_changes_no_answer(classifier):
-    pixels = classifier.read((ROOT / "tests" / "photo.jpg").read_bytes())[None]
+    pixels = classifier.read((ROOT / "tests" / "photo.jpg").read_bytes()).pixels[None]
     before = classifier.outputs(pixels)
     Explainer(classifier.engine).strengths(pixels[0], 0)
     assert np.array_equal(before, classifier.outputs(pixels))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from model.images import FORMATS, ImageError, read_pixels
+from model.images import FORMATS, ImageError, read_pixels, read_square
 from tests import pictures
 from training.run import resized
 
@@ -100,6 +100,13 @@ def test_a_large_picture_has_no_more_detail_than_is_asked_for():
     fine = read_pixels(pictures.encode(sharp, "PNG"), side=128, detail=128)
     soft = read_pixels(pictures.encode(sharp, "PNG"), side=128, detail=32)
     assert fine.std() > 5 * soft.std()
+
+
+@pytest.mark.parametrize(("size", "seen"), [((32, 32), 32), ((40, 200), 40), ((500, 64), 64), ((300, 200), 128)])
+def test_it_is_said_how_many_pixels_were_seen(size, seen):
+    picture = read_square(pictures.encode(Image.new("RGB", size), "PNG"), side=192, detail=128)
+    assert picture.pixels.shape == (3, 192, 192)
+    assert picture.seen == seen
 
 
 @pytest.mark.parametrize("kind", pictures.CLOSE)

@@ -19,8 +19,10 @@ def test_its_figures_of_cifar10_are_the_manifests():
 
 def test_its_figures_of_other_pictures_are_the_manifests():
     for name, figures in Manifest.read().document["other_pictures"].items():
-        [row] = [line for line in CARD.splitlines() if line.startswith((f"| `{name}`", f"| {name}, drawn"))]
-        assert f"| {figures['auroc']:.4f} |" in row
+        file, at, size = name.partition(" at ")
+        [row] = [line for line in CARD.splitlines() if line.startswith((f"| `{file}`{at}{size} |", f"| {name}, drawn"))]
+        aurocs = " | ".join(f"{figures[kind]:.4f}" if kind in figures else "" for kind in ("auroc", "auroc_of_test"))
+        assert f"| {aurocs} |".replace("|  |", "| |") in row
         assert f"{figures['others_refused']:.1%}".replace("%", " %") in row
         for label, share in figures.get("by_class", {}).items():
             assert f"{label} {100 * share:.1f} %" in row

@@ -19,7 +19,7 @@ def known():
     images = np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), dtype=np.uint8)
     manifest = Manifest.read()
     classifier = Classifier(open_engine(WEIGHTS_PATH, manifest, 2)[0], manifest)
-    answers = classifier.answers(classifier.outputs(np.stack([classifier.read(png(image)) for image in images])))
+    answers = classifier.classify([classifier.read(png(image)) for image in images])
     return Split(images, np.array([LABELS.index(answer["label"]) for answer in answers]))
 
 

@@ -6,9 +6,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
-from model.images import read_pixels
+from model.images import read_square
 from training import evaluate
 from training.data import Cifar10, DataError, Split
 from training.pictures import NONE, Picture, png
@@ -30,7 +31,7 @@ def engine(monkeypatch):
         return pixels.reshape(len(pixels), -1)[:, :11].astype(np.float32) / 64
 
     def read(data):
-        return read_pixels(data, 32, 32)
+        return read_square(data, 32, 64)
 
     classifier = SimpleNamespace(engine=engine, read=read, outputs=outputs)
     monkeypatch.setattr(evaluate, "classifier_of", lambda *_: classifier)
@@ -91,8 +92,32 @@ def test_refused_is_by_the_scope_threshold_that_is_kept(before, tiny, console):
     assert least < 0.2 < more
 
 
+def test_the_smaller_a_picture_the_less_photographs_count(engine, tiny, tmp_path, console, monkeypatch):
+    """Photographs are told from validation pictures here by their scores, which are all lower."""
+    monkeypatch.setattr(evaluate, "scope_score", lambda outputs: outputs[:, 0])
+    dark = [Picture(png(np.zeros((64, 64, 3), np.uint8)), "cat")]
+    bright = Split(np.full_like(tiny.validation.images, 255), tiny.validation.labels)
+    described = {"version": "1.0", "sha256": "", "input": {"detail": 64}}
+    document, _ = evaluate.measured(described, tmp_path, Cifar10(tiny.train, bright, tiny.test), console, dark)
+    rows = np.array(document["scope"]["quantiles"])
+    below = (rows < rows.max() / 2).mean(1)
+    assert document["scope"]["sides"] == [8, 16, 24, 32, 48, 64]
+    assert below == pytest.approx([1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2], abs=0.01)
+
+
+def test_photographs_are_measured_once_more_at_the_size_of_cifar10s(before, tiny, tmp_path, console):
+    others = {"mine": [*PHOTOGRAPHS, *(Picture(each.data, NONE) for each in PHOTOGRAPHS)]}
+    test = torch.zeros(len(tiny.test), 11)
+    figures = evaluate.measured_on_others(before, tmp_path, test, others, console)
+    assert {"mine", "mine at 32 pixels", "noise"} <= set(figures)
+    assert figures["mine"]["auroc"] == 0.5
+    assert set(figures["mine at 32 pixels"]) - set(figures["mine"]) == {"auroc_of_test"}
+    evaluate.report_others(figures, console)
+    assert "AUROC of test pictures against 25 others" in console.file.getvalue()
+
+
 def test_with_another_scope_threshold_other_pictures_go(before, console):
-    document = before | {"scope": before["scope"] | {"quantiles": [0.0, 1.0]}}
+    document = before | {"scope": before["scope"] | {"threshold": 0.5}}
     evaluate.drop_stale(document, before, console)
     assert "other_pictures" not in document
 

@@ -8,7 +8,7 @@ from training.metrics import auroc, calibration_error, fit_temperature, measure,
 def test_figures_of_a_small_case_worked_by_hand():
     logits = torch.full((4, 10), -10.0)
     logits[[0, 1, 2, 3], [0, 0, 1, 2]] = 10.0
-    metrics = measure(logits, torch.tensor([0, 1, 1, 2]), scope_floor=10.5)
+    metrics = measure(logits, torch.tensor([0, 1, 1, 2]), refused=np.array([True, False, False, False]))
     assert metrics.accuracy == 0.75
     assert metrics.f1["airplane"] == pytest.approx(2 / 3)
     assert metrics.f1["automobile"] == pytest.approx(2 / 3)
@@ -16,7 +16,7 @@ def test_figures_of_a_small_case_worked_by_hand():
     assert metrics.f1["cat"] == 0.0
     assert metrics.macro_f1 == pytest.approx((2 / 3 + 2 / 3 + 1) / 10)
     assert np.array(metrics.confusion)[1].tolist() == [1, 1, 0, 0, 0, 0, 0, 0, 0, 0]
-    assert metrics.refused == 1.0
+    assert metrics.refused == 0.25
 
 
 def drawn(temperature, count=20_000):

@@ -11,6 +11,7 @@ import torch
 from handler.archive import pack
 from handler.engine import Float32Engine, Int8Engine, has_dot_products, open_engine
 from model.classifier import Classifier
+from model.images import Square
 from model.manifest import Manifest, WeightsError, sha256_of
 from model.whitened_convnet import WhitenedConvNet
 from training import quantize
@@ -43,7 +44,7 @@ def served(network, tmp_path, monkeypatch):
         "network": describe(network),
         "input": {"detail": 32},
         "calibration": {"temperature": 1.0},
-        "scope": {"threshold": 0.05, "quantiles": [0.0, 1.0], "photographs": 10},
+        "scope": {"threshold": 0.05, "sides": [32], "quantiles": [[0.0, 1.0]], "photographs": 10},
         "measured_with": "an engine",
         "other_pictures": {"digits": {"auroc": 0.9}},
         "robustness": {"accuracy": 0.9},
@@ -88,7 +89,7 @@ def test_the_quantised_network_is_installed_packed_and_served(served, npz, photo
 
     engine, reason = open_engine(served / "weights.safetensors", manifest, 1)
     assert (type(engine), engine.side, reason) == (Int8Engine, 32, "")
-    assert len(Classifier(engine, manifest).answers(engine.outputs(np.zeros((2, 3, 32, 32), np.uint8)))) == 2
+    assert len(Classifier(engine, manifest).classify([Square(np.zeros((3, 32, 32), np.uint8), 32)] * 2)) == 2
 
     pack(served / "packed.mar", served / "weights.safetensors", served / "manifest.json")
     assert b"int8.onnx" in (served / "packed.mar").read_bytes()

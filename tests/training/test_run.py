@@ -577,7 +577,8 @@ def test_publishing_leaves_manifest_weights_and_plots(published, tmp_path):
     assert document["training"]["seconds"] >= 0
     assert document["network"]["multiply_accumulates"] > 0
     assert {"train_loss", "validation_accuracy", "test_loss", "test_accuracy"} < set(document["history"][-1])
-    assert len(document["scope"]["quantiles"]) == 201
+    assert document["scope"]["sides"] == [8, 16, 24, 32]
+    assert {len(row) for row in document["scope"]["quantiles"]} == {evaluate.SCOPE_LEVELS}
     assert document["metrics"]["validation"]["refused"] == pytest.approx(evaluate.SCOPE_THRESHOLD, abs=0.02)
     plots = {path.name for path in (tmp_path / "plots").iterdir()}
     names = ("loss", "accuracy", "confusion-matrix", "f1-by-class", "calibration", "mistakes")
@@ -656,6 +657,7 @@ def test_photographs_have_their_part_in_the_scope_threshold_and_keep_it(publishe
     evaluate.main()
     scope = json.loads(served["MANIFEST_PATH"].read_text())["scope"]
     assert scope["photographs"] == 8
+    assert scope["sides"] == [*before["sides"], 48, 64]
     assert scope["quantiles"] != before["quantiles"]
     monkeypatch.setattr("sys.argv", ["evaluate"])  # on a machine that has no such photographs
     evaluate.main()
@@ -680,5 +682,5 @@ def test_the_served_recipe_leaves_a_manifest_that_serves(served, tiny, console, 
     manifest = Manifest.read(served.run / "manifest.json")
     network = load_network(manifest, served.run / "weights.safetensors")
     assert network.describe() == {"variant": 0, "side": 96}
-    [answer] = Classifier(Float32Engine(network), manifest).answers(np.zeros((1, 11), np.float32))
+    [answer] = Classifier(Float32Engine(network), manifest).answers(np.zeros((1, 11), np.float32), [32])
     assert len(answer["scores"]) == 10

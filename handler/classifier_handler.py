@@ -82,7 +82,7 @@ class ClassifierHandler:
         self.engine = {"name": engine.name} | ({"fallback": reason} if reason else {})
         self.classifier = Classifier(engine, self.manifest)
         Image.init()  # loads the decoders
-        self.classifier.outputs(np.zeros((AT_ONCE, 3, engine.side, engine.side), np.uint8))
+        self.classifier.classify([Square(np.zeros((3, engine.side, engine.side), np.uint8), engine.side)] * AT_ONCE)
 
         # TorchServe's worker logs two lines for every batch at INFO, which the JVM reads, parses and logs again;
         # one line of our own for each request says more.

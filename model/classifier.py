@@ -40,7 +40,7 @@ def class_logits(outputs: AnyOutputs) -> AnyOutputs:
 class Classifier:
     """A network's engine with its calibration.
 
-    Scores are probabilities at the manifest's temperature, fitted on validation data. `in_scope_score` is the share of
+    Scores are probabilities by the manifest's calibration, fitted on validation data. `in_scope_score` is the share of
     pictures of the ten, of this one's size, that look less like one of the ten than it does: a threshold of this value
     would refuse about that share of such pictures. They are validation pictures and, where a manifest's scope names
     them, photographs.
@@ -58,14 +58,14 @@ class Classifier:
         """
         return read_square(image_bytes, self.engine.side, self.manifest.detail)
 
-    def outputs(self, pixels: Pixels) -> Outputs:
-        """Run the network on pixels of 0 to 255, shape (N, 3, side, side); calibrated outputs, (N, 10) or (N, 11)."""
-        return self.engine.outputs(pixels) / np.float32(self.manifest.temperature)
+    def outputs(self, pictures: Sequence[Square]) -> Outputs:
+        """Run the network on pictures together; calibrated outputs, (N, 10) or (N, 11)."""
+        outputs = self.engine.outputs(np.stack([picture.pixels for picture in pictures]))
+        return self.manifest.calibration.applied(outputs, [picture.seen for picture in pictures])
 
     def classify(self, pictures: Sequence[Square]) -> list[dict[str, Any]]:
         """Answer pictures together, each with its classes falling by score."""
-        outputs = self.outputs(np.stack([picture.pixels for picture in pictures]))
-        return self.answers(outputs, [picture.seen for picture in pictures])
+        return self.answers(self.outputs(pictures), [picture.seen for picture in pictures])
 
     def answers(self, outputs: Outputs, seen: Sequence[int]) -> list[dict[str, Any]]:
         """Turn calibrated outputs of pictures, and how much was seen of each, into one answer each."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from model.calibration import Calibration
 from model.scope import Scope
 
 WEIGHTS_PATH: Final = Path(__file__).parent / "weights.safetensors"
@@ -24,7 +25,7 @@ class Manifest:
     version: str
     sha256: str
     detail: int
-    temperature: float
+    calibration: Calibration
     scope: Scope
     document: dict[str, Any]
 
@@ -55,7 +56,7 @@ class Manifest:
                 version=document["version"],
                 sha256=document["sha256"],
                 detail=document["input"]["detail"],
-                temperature=document["calibration"]["temperature"],
+                calibration=Calibration.of(document["calibration"]),
                 scope=Scope.of(document["scope"]),
                 document=document,
             )

@@ -1,7 +1,7 @@
 """Measure the served weights anew: `make evaluate`.
 
 Every picture is written as PNG and goes through the functions that the handler calls, so these are the figures of the
-service. Temperature and scope threshold come from validation data; the test set is only measured. Corrupted pictures
+service. Calibration and scope threshold come from validation data; the test set is only measured. Corrupted pictures
 take long and are measured by themselves, with `--corruptions`.
 """
 
@@ -25,7 +25,7 @@ from model.scope import Scope, scope_score
 from training import plots
 from training.data import Cifar10, DataError, Split, load
 from training.machine import use_machine
-from training.metrics import auroc, fit_temperature, measure, scope_scores
+from training.metrics import auroc, fit_calibration, measure, scope_scores
 from training.pictures import DRAWN, NONE, Picture, drawn, photographs, png, shrunk
 from training.robustness import measure_robustness
 from training.run import tensors, write_json
@@ -67,6 +67,11 @@ def calibrated_outputs(classifier: Classifier, split: Split, console: Console, n
     return outputs_of_files(classifier, [png(image) for image in split.images], console, name)[0]
 
 
+def sides_seen(split: Split) -> list[int]:
+    """Give the side seen of each of a split's pictures, in pixels."""
+    return [split.images.shape[1]] * len(split)
+
+
 def outputs_of_files(
     classifier: Classifier, files: list[bytes], console: Console, name: str
 ) -> tuple[Tensor, list[int]]:
@@ -75,7 +80,7 @@ def outputs_of_files(
     batches = np.array_split(np.arange(len(files)), max(1, len(files) // 100))
     for batch in track(batches, f"classifying {name} pictures", console=console, transient=True):
         pictures = [classifier.read(files[index]) for index in batch]
-        parts.append(classifier.outputs(np.stack([picture.pixels for picture in pictures])))
+        parts.append(classifier.outputs(pictures))
         seen += [picture.seen for picture in pictures]
     return torch.from_numpy(np.concatenate(parts)), seen
 
@@ -134,23 +139,24 @@ def measured(
 
     _, labels = tensors(data.validation)
     raw = calibrated_outputs(classifier, data.validation, console, "validation")
-    temperature = fit_temperature(class_logits(raw), labels)
-    validation = raw / temperature
-    made: dict[str, Any] = {"calibration": {"temperature": temperature}, "measured_with": classifier.engine.name}
+    made = {"calibration": fit_calibration(class_logits(raw), labels), "measured_with": classifier.engine.name}
+    calibrated = Manifest.of(plain | made, "the manifest")
+    classifier = Classifier(classifier.engine, calibrated)
+    validation = torch.from_numpy(calibrated.calibration.applied(raw.numpy(), sides_seen(data.validation)))
     if not scope_photographs and document.get("scope", {}).get("photographs"):
         scope = _kept_scope(document, conditions(plain | made), console)
     else:
         files = [picture.data for picture in scope_photographs or []]
-        scope = _fitted_scope(classifier, temperature, data.validation, validation, photographed=files, console=console)
+        scope = _fitted_scope(classifier, data.validation, validation, files, console)
 
     def figures_of(outputs: Tensor, split: Split) -> dict[str, Any]:
-        refused = Scope.of(scope).refuses(outputs.numpy(), [split.images.shape[1]] * len(split))
+        refused = Scope.of(scope).refuses(outputs.numpy(), sides_seen(split))
         return measure(outputs, tensors(split)[1], refused=refused).as_json()
 
     metrics: dict[str, Any] = {"validation": figures_of(validation, data.validation)}
     test = None
     if len(data.test):
-        test = calibrated_outputs(classifier, data.test, console, "test") / temperature
+        test = calibrated_outputs(classifier, data.test, console, "test")
         metrics["test"] = figures_of(test, data.test)
     return plain | made | {"scope": scope, "metrics": metrics}, test
 
@@ -160,7 +166,7 @@ def conditions(document: dict[str, Any]) -> dict[str, Any]:
     return {
         "engine": document.get("measured_with"),
         "int8": document.get("int8", {}).get("sha256"),
-        "temperature": document["calibration"]["temperature"],
+        "calibration": document["calibration"],
     }
 
 
@@ -177,8 +183,8 @@ def _kept_scope(document: dict[str, Any], now: dict[str, Any], console: Console)
     if before == now:
         return scope
     console.print(
-        f"the scope threshold stays as it was fitted with {before['engine']} at temperature {before['temperature']}, "
-        f"though {now['engine']} at {now['temperature']} answers now; --scope-photographs fits it anew",
+        f"the scope threshold stays as it was fitted with {before['engine']}, though {now['engine']} answers now or is "
+        "calibrated otherwise; --scope-photographs fits it anew",
         highlight=False,
         soft_wrap=True,
     )
@@ -192,7 +198,7 @@ def drop_stale(document: dict[str, Any], before: dict[str, Any], console: Consol
     if (conditions(document), document["scope"]) != (conditions(before), before["scope"]):
         del document["other_pictures"]
         console.print(
-            "the figures of other pictures go: they were measured with another engine, temperature or scope "
+            "the figures of other pictures go: they were measured with another engine, calibration or scope "
             "threshold; --photographs measures them anew",
             highlight=False,
             soft_wrap=True,
@@ -200,13 +206,7 @@ def drop_stale(document: dict[str, Any], before: dict[str, Any], console: Consol
 
 
 def _fitted_scope(
-    classifier: Classifier,
-    temperature: float,
-    validation: Split,
-    outputs: Tensor,
-    *,
-    photographed: list[bytes],
-    console: Console,
+    classifier: Classifier, validation: Split, outputs: Tensor, photographed: list[bytes], console: Console
 ) -> dict[str, Any]:
     """Describe the scores that pictures of the ten have at `SCOPE_SIDES`: validation pictures and photographs' files.
 
@@ -216,7 +216,7 @@ def _fitted_scope(
 
     def scores(files: list[bytes], side: int) -> npt.NDArray[Any]:
         smaller = [shrunk(data, side) for data in files] if side < SCOPE_SIDES[-1] else files
-        return scope_score(outputs_of_files(classifier, smaller, console, f"{side}-pixel")[0].numpy() / temperature)
+        return scope_score(outputs_of_files(classifier, smaller, console, f"{side}-pixel")[0].numpy())
 
     rows = {}
     for side in SCOPE_SIDES:

@@ -84,7 +84,7 @@ def _batches(split: Split) -> list[tuple[Split, int]]:
 def _right(classifier: Classifier, name: str, severity: int, batch: Split, number: int) -> int:
     """Count the pictures of a batch that are named right when corrupted."""
     pictures = corrupted(batch.images, name, severity, seed=number)
-    outputs = classifier.outputs(np.stack([classifier.read(png(picture)).pixels for picture in pictures]))
+    outputs = classifier.outputs([classifier.read(png(picture)) for picture in pictures])
     return int((class_logits(outputs).argmax(1) == batch.labels).sum())
 
 

@@ -200,7 +200,7 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
             before = kept(options.output, manifest.sha256)
             pictures, rows = before["pictures"], before["rows"]
         else:
-            pictures, rows = len(labels), classify(workers, folder, labels, manifest.temperature, console)
+            pictures, rows = len(labels), classify(workers, folder, labels, manifest.calibration.temperature, console)
         took = speeds([each for each in workers if "unavailable" not in each.open()], options, console)
     return {
         "made_by": provenance(),

@@ -6,6 +6,7 @@ import numpy as np
 
 from handler.engine import open_engine
 from model.classifier import Classifier
+from model.images import Square
 from model.manifest import WEIGHTS_PATH, Manifest
 
 WORKERS: Final = 2
@@ -23,7 +24,7 @@ def open_classifier() -> Classifier:
     manifest = Manifest.read()
     engine, _ = open_engine(WEIGHTS_PATH, manifest, 1, "int8")
     classifier = Classifier(engine, manifest)
-    classifier.outputs(np.zeros((1, 3, engine.side, engine.side), np.uint8))
+    classifier.classify([Square(np.zeros((3, engine.side, engine.side), np.uint8), engine.side)])
     return classifier
 
 

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from handler.engine import Float32Engine
+from model.calibration import Calibration
 from model.classifier import Classifier
 from model.images import Square
 from model.labels import LABELS
@@ -18,7 +19,7 @@ def classifier():
         version="t",
         sha256="",
         detail=32,
-        temperature=2.0,
+        calibration=Calibration(2.0, (0.0, 1.0, *[0.0] * 8)),
         scope=Scope(0.25, (32, 64), ((4.0, 5.0, 6.0), (2.0, 4.0, 6.0))),
         document={},
     )
@@ -51,7 +52,7 @@ def test_scope_is_the_share_of_pictures_of_the_ten_below(classifier, score, shar
 
 
 def test_a_picture_is_judged_by_how_much_was_seen_of_it(classifier, monkeypatch):
-    monkeypatch.setattr(classifier, "outputs", lambda pixels: np.repeat(logits_with(3.5), len(pixels), 0))
+    monkeypatch.setattr(classifier, "outputs", lambda pictures: np.repeat(logits_with(3.5), len(pictures), 0))
     pixels = np.zeros((3, 32, 32), np.uint8)
     small, large = classifier.classify([Square(pixels, 32), Square(pixels, 64)])
     assert (small.pop("in_scope"), small.pop("in_scope_score")) == (False, 0.0)
@@ -59,14 +60,18 @@ def test_a_picture_is_judged_by_how_much_was_seen_of_it(classifier, monkeypatch)
     assert small == large
 
 
-def test_logits_are_divided_by_the_temperature(classifier):
-    pixels = np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32), dtype=np.uint8)
-    plain = classifier.engine.outputs(pixels)
-    assert np.allclose(classifier.outputs(pixels), plain / 2, atol=1e-5)
+@pytest.fixture
+def noise():
+    return [Square(each, 48) for each in np.random.default_rng(0).integers(0, 256, (5, 3, 32, 32), dtype=np.uint8)]
 
 
-def test_a_picture_gets_the_same_answer_alone_and_in_a_batch(classifier):
-    pixels = np.random.default_rng(0).integers(0, 256, (5, 3, 32, 32), dtype=np.uint8)
-    together = classifier.outputs(pixels)
-    alone = np.concatenate([classifier.outputs(pixels[index : index + 1]) for index in range(5)])
-    assert np.allclose(together, alone, atol=1e-5)
+def test_outputs_are_calibrated(classifier, noise):
+    plain = classifier.engine.outputs(np.stack([picture.pixels for picture in noise]))
+    assert np.allclose(classifier.outputs(noise), plain / 2, atol=1e-5)
+    smaller = [Square(picture.pixels, 32) for picture in noise]
+    assert np.allclose(classifier.outputs(smaller) - plain / 2, [0, 1, *[0] * 8], atol=1e-5)
+
+
+def test_a_picture_gets_the_same_answer_alone_and_in_a_batch(classifier, noise):
+    alone = np.concatenate([classifier.outputs([picture]) for picture in noise])
+    assert np.allclose(classifier.outputs(noise), alone, atol=1e-5)

@@ -35,7 +35,7 @@ def test_hiding_what_is_marked_changes_the_answer_more_than_hiding_as_much_elsew
     for name in SAMPLES:
         pixels = classifier.read((ROOT / "gateway" / "static" / "samples" / name).read_bytes()).pixels
 
-        label = int(class_logits(classifier.outputs(pixels[None])).argmax())
+        label = int(class_logits(classifier.engine.outputs(pixels[None])).argmax())
         assert LABELS[label] == name.split(".")[0]
         strengths = np.array(explainer.strengths(pixels, label))
         marked = strengths >= np.quantile(strengths, 1 - HIDDEN)
@@ -43,7 +43,7 @@ def test_hiding_what_is_marked_changes_the_answer_more_than_hiding_as_much_elsew
         shifts = [(down, across) for down in range(len(marked)) for across in range(len(marked)) if down or across]
         others = [hide(pixels, np.roll(marked, shift, (0, 1))) for shift in shifts]
         variants = np.stack([pixels, hide(pixels, marked), *others])
-        scores = torch.from_numpy(class_logits(classifier.outputs(variants))).log_softmax(1)[:, label].numpy()
+        scores = torch.from_numpy(class_logits(classifier.engine.outputs(variants))).log_softmax(1)[:, label].numpy()
         plain, hidden, *elsewhere = scores
         marked_drops.append(plain - hidden)
         other_drops.append(plain - np.mean(elsewhere))
@@ -60,6 +60,6 @@ def test_strengths_are_shares_of_the_strongest(classifier):
 
 def test_explaining_changes_no_answer(classifier):
     pixels = classifier.read((ROOT / "tests" / "photo.jpg").read_bytes()).pixels[None]
-    before = classifier.outputs(pixels)
+    before = classifier.engine.outputs(pixels)
     Explainer(classifier.engine).strengths(pixels[0], 0)
-    assert np.array_equal(before, classifier.outputs(pixels))
+    assert np.array_equal(before, classifier.engine.outputs(pixels))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from model.images import read_square
+from model.classifier import Classifier
 from training import evaluate
 from training.data import Cifar10, DataError, Split
 from training.pictures import NONE, Picture, png
@@ -25,23 +25,16 @@ def console():
 @pytest.fixture
 def engine(monkeypatch):
     """A classifier that needs no weights; its engine's name can be changed."""
-    engine = SimpleNamespace(name="one engine")
-
-    def outputs(pixels):
-        return pixels.reshape(len(pixels), -1)[:, :11].astype(np.float32) / 64
-
-    def read(data):
-        return read_square(data, 32, 64)
-
-    classifier = SimpleNamespace(engine=engine, read=read, outputs=outputs)
-    monkeypatch.setattr(evaluate, "classifier_of", lambda *_: classifier)
+    engine = SimpleNamespace(name="one engine", side=32)
+    engine.outputs = lambda pixels: pixels.reshape(len(pixels), -1)[:, :11].astype(np.float32) / 64
+    monkeypatch.setattr(evaluate, "classifier_of", lambda manifest, _: Classifier(engine, manifest))
     return engine
 
 
 @pytest.fixture
 def before(engine, tiny, tmp_path, console):
     """A manifest with a scope threshold that photographs had their part in, and with figures of other pictures."""
-    described = {"version": "1.0", "sha256": "", "input": {"detail": 32}}
+    described = {"version": "1.0", "sha256": "", "input": {"detail": 64}}
     document, _ = evaluate.measured(described, tmp_path, tiny, console, PHOTOGRAPHS)
     return document | {"other_pictures": {"digits": {"auroc": 0.9}}}
 

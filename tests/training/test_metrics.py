@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.metrics import auroc, calibration_error, fit_temperature, measure, reliability
+from training.metrics import auroc, calibration_error, fit_calibration, measure, reliability
 
 
 def test_figures_of_a_small_case_worked_by_hand():
@@ -29,7 +29,15 @@ def drawn(temperature, count=20_000):
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_the_temperature_that_made_the_labels_is_found(temperature):
-    assert fit_temperature(*drawn(temperature)) == pytest.approx(temperature, rel=0.05)
+    fitted = fit_calibration(*drawn(temperature))
+    assert fitted["temperature"] == pytest.approx(temperature, rel=0.05)
+    assert fitted["offsets"] == pytest.approx([0] * 10, abs=0.1)
+
+
+def test_offsets_put_right_what_is_named_too_often():
+    logits, labels = drawn(1.0)
+    offsets = fit_calibration(logits + torch.tensor([1.0] + 9 * [0.0]), labels)["offsets"]
+    assert np.array(offsets[1:]) - offsets[0] == pytest.approx(1, abs=0.2)
 
 
 def test_true_probabilities_have_no_calibration_error_and_overconfident_ones_have():

@@ -21,7 +21,7 @@ from handler.engine import open_engine
 from model.classifier import Classifier, class_logits
 from model.labels import LABELS
 from model.manifest import MANIFEST_PATH, WEIGHTS_PATH, Manifest, WeightsError
-from model.scope import Scope, scope_score
+from model.scope import Scope
 from training import plots
 from training.data import Cifar10, DataError, Split, load
 from training.machine import use_machine
@@ -216,12 +216,12 @@ def _fitted_scope(
 
     def scores(files: list[bytes], side: int) -> npt.NDArray[Any]:
         smaller = [shrunk(data, side) for data in files] if side < SCOPE_SIDES[-1] else files
-        return scope_score(outputs_of_files(classifier, smaller, console, f"{side}-pixel")[0].numpy())
+        return scope_scores(outputs_of_files(classifier, smaller, console, f"{side}-pixel")[0]).numpy()
 
     rows = {}
     for side in SCOPE_SIDES:
         if side >= own_side:
-            values = scope_score(outputs.numpy())
+            values = scope_scores(outputs).numpy()
         else:
             values = scores([png(image) for image in validation.images[:SHRUNK_PICTURES]], side)
         weights = np.full(len(values), 1 / len(values))

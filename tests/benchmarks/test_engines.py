@@ -41,7 +41,7 @@ def folder(tmp_path_factory):
         "network": describe(network),
         "input": {"detail": 32},
         "calibration": {"temperature": 1.0},
-        "scope": {"threshold": 0.05, "sides": [32], "quantiles": [[0.0, 1.0]]},
+        "scope": {"threshold": 0.05, "quantiles": [0.0, 1.0]},
     }
     (folder / "manifest.json").write_text(json.dumps(document))
     onnx.save(export(network), folder / FLOAT32)

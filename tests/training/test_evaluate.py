@@ -87,7 +87,7 @@ def test_refused_is_by_the_scope_threshold_that_is_kept(before, tiny, console):
 
 def test_the_smaller_a_picture_the_less_photographs_count(engine, tiny, tmp_path, console, monkeypatch):
     """Photographs are told from validation pictures here by their scores, which are all lower."""
-    monkeypatch.setattr(evaluate, "scope_score", lambda outputs: outputs[:, 0])
+    monkeypatch.setattr(evaluate, "scope_scores", lambda outputs: outputs[:, 0])
     dark = [Picture(png(np.zeros((64, 64, 3), np.uint8)), "cat")]
     bright = Split(np.full_like(tiny.validation.images, 255), tiny.validation.labels)
     described = {"version": "1.0", "sha256": "", "input": {"detail": 64}}
@@ -110,7 +110,7 @@ def test_photographs_are_measured_once_more_at_the_size_of_cifar10s(before, tiny
 
 
 def test_with_another_scope_threshold_other_pictures_go(before, console):
-    document = before | {"scope": before["scope"] | {"threshold": 0.5}}
+    document = before | {"scope": before["scope"] | {"quantiles": [[0.0, 1.0]]}}
     evaluate.drop_stale(document, before, console)
     assert "other_pictures" not in document
 

@@ -44,7 +44,7 @@ def served(network, tmp_path, monkeypatch):
         "network": describe(network),
         "input": {"detail": 32},
         "calibration": {"temperature": 1.0},
-        "scope": {"threshold": 0.05, "sides": [32], "quantiles": [[0.0, 1.0]], "photographs": 10},
+        "scope": {"threshold": 0.05, "quantiles": [0.0, 1.0], "photographs": 10},
         "measured_with": "an engine",
         "other_pictures": {"digits": {"auroc": 0.9}},
         "robustness": {"accuracy": 0.9},

@@ -2,8 +2,9 @@
 
 Any picture becomes one RGB square. Its middle, at most `LONGEST` times as long as it is wide, is squeezed to a square
 of at most `detail` pixels with antialiasing, laid over white where it is transparent, turned upright by its EXIF
-orientation, and brought to `side` pixels. Of an animation the first frame is taken. A picture of `side` by `side`
-pixels without transparency passes unchanged, pixel for pixel, where `detail` is no less.
+orientation, made of single pixels again if it consists of blocks, and brought to `side` pixels. Of an animation the
+first frame is taken. A picture of `side` by `side` pixels without transparency or blocks passes unchanged, pixel for
+pixel, where `detail` is no less.
 """
 
 import io
@@ -15,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
+
+from model.pixelation import without_blocks
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -77,7 +80,10 @@ class Square:
     pixels: Pixels
     """RGB, 0 to 255, shape (3, side, side)."""
     seen: int
-    """Side, in pixels, of the square before it was enlarged: the picture's shorter side, at most `detail`."""
+    """Side, in pixels, of the square before it was enlarged: the picture's shorter side, at most `detail`.
+
+    Pixels that were made blocks of count as one each.
+    """
 
 
 class ImageError(Exception):
@@ -206,8 +212,9 @@ def _read_square(image_bytes: bytes | bytearray, side: int, detail: int) -> Squa
             raise _damaged(image.format or "image") from error
     if upright is not None:
         square = square.transpose(upright)
-    seen = square.width
-    if seen != side:
+    square = without_blocks(square)
+    seen = min(square.size)
+    if square.size != (side, side):
         square = square.resize((side, side), _FILTER)
     return Square(np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1)), seen)
 

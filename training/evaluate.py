@@ -7,12 +7,14 @@ take long and are measured by themselves, with `--corruptions`.
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL.Image import Resampling
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
@@ -26,7 +28,7 @@ from training import plots
 from training.data import Cifar10, DataError, Split, load
 from training.machine import use_machine
 from training.metrics import auroc, fit_calibration, measure, scope_scores
-from training.pictures import DRAWN, NONE, Picture, drawn, photographs, png, shrunk
+from training.pictures import DRAWN, NONE, Picture, drawn, enlarged, photographs, png, shrunk
 from training.robustness import measure_robustness
 from training.run import tensors, write_json
 from training.through_service import accuracy_through_service
@@ -46,6 +48,8 @@ SHRUNK_PICTURES: Final = 1_000
 """How many validation pictures are shrunk below their own side."""
 SMALL: Final = 32
 """Side, in pixels, that photographs are measured at once more."""
+ENLARGED: Final = 224
+"""Side, in pixels, that test pictures are enlarged to."""
 DRAWN_PICTURES: Final = 200
 """How many of each kind are drawn."""
 PLOTS_FOLDER: Final = Path("plots")
@@ -240,6 +244,33 @@ def _fitted_scope(
     return described | ({"photographs": len(photographed)} if photographed else {})
 
 
+def _asked(
+    classifier: Classifier, console: Console, files: list[bytes], name: str
+) -> tuple[Tensor, npt.NDArray[np.bool_]]:
+    """Classify pictures' files: calibrated outputs, shape (N, 10) or (N, 11), and which are refused, (N,)."""
+    outputs, seen = outputs_of_files(classifier, files, console, name)
+    return outputs, classifier.manifest.scope.refuses(outputs.numpy(), seen)
+
+
+def measured_enlarged(document: dict[str, Any], weights: Path, split: Split, console: Console) -> dict[str, Any]:
+    """Measure on a split's pictures enlarged to `ENLARGED` pixels a side, as viewers and image editors do.
+
+    Raises:
+        WeightsError: the weights are not those that the document describes.
+    """
+    classifier = classifier_of(Manifest.of(document, "the manifest"), weights)
+    _, labels = tensors(split)
+    figures = {}
+    for how, name in ((Resampling.NEAREST, "enlarged by repeating pixels"), (Resampling.BICUBIC, "enlarged smoothly")):
+        outputs, refused = _asked(classifier, console, [enlarged(image, ENLARGED, how) for image in split.images], name)
+        figures[f"test pictures {name}"] = {
+            "pictures": len(split),
+            "accuracy": round((class_logits(outputs).argmax(1) == labels).double().mean().item(), 4),
+            "refused": round(float(refused.mean()), 4),
+        }
+    return figures
+
+
 def measured_on_others(
     document: dict[str, Any], weights: Path, test: Tensor, others: dict[str, list[Picture]], console: Console
 ) -> dict[str, Any]:
@@ -255,13 +286,8 @@ def measured_on_others(
         WeightsError: the weights are not those that the document describes.
     """
     classifier = classifier_of(Manifest.of(document, "the manifest"), weights)
-    scope = Scope.of(document["scope"])
     inside = scope_scores(test)
-
-    def asked(files: list[bytes], name: str) -> tuple[Tensor, npt.NDArray[np.bool_]]:
-        outputs, seen = outputs_of_files(classifier, files, console, name)
-        return outputs, scope.refuses(outputs.numpy(), seen)
-
+    asked = partial(_asked, classifier, console)
     figures: dict[str, Any] = {}
     for name, pictures in others.items():
         labels = [picture.label for picture in pictures]
@@ -309,8 +335,9 @@ def report_others(figures: dict[str, Any], console: Console) -> None:
     for name, each in figures.items():
         parts = []
         if "accuracy" in each:
-            classes = ", ".join(f"{label} {share:.1%}" for label, share in each["by_class"].items())
-            parts.append(f"{each['pictures']:,} photographs, {each['accuracy']:.1%} named right ({classes})")
+            classes = ", ".join(f"{label} {share:.1%}" for label, share in each.get("by_class", {}).items())
+            named = f"{each['pictures']:,} of the ten, {each['accuracy']:.1%} named right"
+            parts.append(f"{named} ({classes})" if classes else named)
             parts.append(f"{each['refused']:.1%} of them refused")
         if "auroc" in each:
             parts.append(f"AUROC against {each['others']:,} others {each['auroc']:.4f}")
@@ -413,6 +440,7 @@ def main() -> None:
         assert test is not None
         if others:
             document["other_pictures"] = measured_on_others(document, WEIGHTS_PATH, test, others, console)
+            document["other_pictures"] |= measured_enlarged(document, WEIGHTS_PATH, data.test, console)
         else:
             drop_stale(document, before, console)
     except WeightsError as error:

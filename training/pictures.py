@@ -44,6 +44,11 @@ def shrunk(data: bytes, side: int) -> bytes:
         return png(np.asarray(ImageOps.fit(image.convert("RGB"), (side, side))))
 
 
+def enlarged(pixels: npt.NDArray[np.uint8], side: int, how: Image.Resampling) -> bytes:
+    """Make pixels, shape (H, W, 3), a picture's file of `side` by `side` pixels."""
+    return png(np.asarray(Image.fromarray(pixels).resize((side, side), how)))
+
+
 def through_jpeg(pixels: npt.NDArray[np.uint8], quality: int) -> npt.NDArray[np.uint8]:
     """Write pixels, shape (H, W, 3), as a JPEG file and read them again."""
     buffer = io.BytesIO()

@@ -109,6 +109,16 @@ def test_it_is_said_how_many_pixels_were_seen(size, seen):
     assert picture.seen == seen
 
 
+def test_a_picture_enlarged_by_repeating_pixels_is_read_as_it_was():
+    photo = pictures.photo()
+    blocks = photo.resize((128, 128), Image.Resampling.NEAREST)
+    read_small, read_blocks = (
+        read_square(pictures.encode(each, "PNG"), side=192, detail=128) for each in (photo, blocks)
+    )
+    assert read_blocks.seen == read_small.seen == 32
+    assert np.array_equal(read_blocks.pixels, read_small.pixels)
+
+
 @pytest.mark.parametrize("kind", pictures.CLOSE)
 def test_every_guise_has_the_side_that_is_asked_for(kind):
     assert read_pixels(pictures.CLOSE[kind](), side=96, detail=64).shape == (3, 96, 96)

@@ -109,6 +109,16 @@ def test_photographs_are_measured_once_more_at_the_size_of_cifar10s(before, tiny
     assert "AUROC of test pictures against 25 others" in console.file.getvalue()
 
 
+def test_enlarged_by_repeating_pixels_pictures_are_answered_as_they_are(before, tiny, tmp_path, console, monkeypatch):
+    monkeypatch.setattr(evaluate, "ENLARGED", before["input"]["detail"])  # else they would be shrunk, which rounds
+    figures = evaluate.measured_enlarged(before, tmp_path, tiny.test, console)
+    repeated, smooth = (figures[f"test pictures enlarged {how}"] for how in ("by repeating pixels", "smoothly"))
+    as_they_are = {name: before["metrics"]["test"][name] for name in ("pictures", "accuracy", "refused")}
+    assert repeated == as_they_are != smooth
+    evaluate.report_others(figures, console)
+    assert "test pictures enlarged smoothly: 100 of the ten" in console.file.getvalue()
+
+
 def test_with_another_scope_threshold_other_pictures_go(before, console):
     document = before | {"scope": before["scope"] | {"quantiles": [[0.0, 1.0]]}}
     evaluate.drop_stale(document, before, console)

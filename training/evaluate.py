@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL.Image import Resampling
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
@@ -28,7 +28,7 @@ from training import plots
 from training.data import Cifar10, DataError, Split, load
 from training.machine import use_machine
 from training.metrics import auroc, fit_calibration, measure, scope_scores
-from training.pictures import DRAWN, NONE, Picture, drawn, enlarged, photographs, png, shrunk
+from training.pictures import DRAWN, NONE, VARIED, Picture, drawn, photographs, png, shrunk
 from training.robustness import measure_robustness
 from training.run import tensors, write_json
 from training.through_service import accuracy_through_service
@@ -48,8 +48,6 @@ SHRUNK_PICTURES: Final = 1_000
 """How many validation pictures are shrunk below their own side."""
 SMALL: Final = 32
 """Side, in pixels, that photographs are measured at once more."""
-ENLARGED: Final = 224
-"""Side, in pixels, that test pictures are enlarged to."""
 DRAWN_PICTURES: Final = 200
 """How many of each kind are drawn."""
 PLOTS_FOLDER: Final = Path("plots")
@@ -252,8 +250,8 @@ def _asked(
     return outputs, classifier.manifest.scope.refuses(outputs.numpy(), seen)
 
 
-def measured_enlarged(document: dict[str, Any], weights: Path, split: Split, console: Console) -> dict[str, Any]:
-    """Measure on a split's pictures enlarged to `ENLARGED` pixels a side, as viewers and image editors do.
+def measured_varied(document: dict[str, Any], weights: Path, split: Split, console: Console) -> dict[str, Any]:
+    """Measure on a split's pictures in each way of `VARIED`.
 
     Raises:
         WeightsError: the weights are not those that the document describes.
@@ -261,8 +259,9 @@ def measured_enlarged(document: dict[str, Any], weights: Path, split: Split, con
     classifier = classifier_of(Manifest.of(document, "the manifest"), weights)
     _, labels = tensors(split)
     figures = {}
-    for how, name in ((Resampling.NEAREST, "enlarged by repeating pixels"), (Resampling.BICUBIC, "enlarged smoothly")):
-        outputs, refused = _asked(classifier, console, [enlarged(image, ENLARGED, how) for image in split.images], name)
+    for name, vary in VARIED.items():
+        files = [png(np.asarray(vary(Image.fromarray(image)))) for image in split.images]
+        outputs, refused = _asked(classifier, console, files, name)
         figures[f"test pictures {name}"] = {
             "pictures": len(split),
             "accuracy": round((class_logits(outputs).argmax(1) == labels).double().mean().item(), 4),
@@ -440,7 +439,7 @@ def main() -> None:
         assert test is not None
         if others:
             document["other_pictures"] = measured_on_others(document, WEIGHTS_PATH, test, others, console)
-            document["other_pictures"] |= measured_enlarged(document, WEIGHTS_PATH, data.test, console)
+            document["other_pictures"] |= measured_varied(document, WEIGHTS_PATH, data.test, console)
         else:
             drop_stale(document, before, console)
     except WeightsError as error:

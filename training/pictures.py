@@ -5,7 +5,7 @@ import io
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -42,11 +42,6 @@ def shrunk(data: bytes, side: int) -> bytes:
     """Make a picture's file one of `side` by `side` pixels, by Pillow's usual filter; the service's is softer."""
     with Image.open(io.BytesIO(data)) as image:
         return png(np.asarray(ImageOps.fit(image.convert("RGB"), (side, side))))
-
-
-def enlarged(pixels: npt.NDArray[np.uint8], side: int, how: Image.Resampling) -> bytes:
-    """Make pixels, shape (H, W, 3), a picture's file of `side` by `side` pixels."""
-    return png(np.asarray(Image.fromarray(pixels).resize((side, side), how)))
 
 
 def through_jpeg(pixels: npt.NDArray[np.uint8], quality: int) -> npt.NDArray[np.uint8]:
@@ -239,3 +234,17 @@ DRAWN: Final[dict[str, Callable[[np.random.Generator], Image.Image]]] = {
     "textures": _texture,
 }
 """Kinds of pictures that are far from any photograph."""
+
+
+def _enlarged(image: Image.Image, how: Image.Resampling) -> Image.Image:
+    return image.resize((224, 224), how)
+
+
+VARIED: Final[dict[str, Callable[[Image.Image], Image.Image]]] = {
+    "enlarged to 224 pixels by repeating pixels": partial(_enlarged, how=Image.Resampling.NEAREST),
+    "enlarged to 224 pixels smoothly": partial(_enlarged, how=Image.Resampling.BICUBIC),
+    "in a white frame of 4 pixels": partial(ImageOps.expand, border=4, fill="white"),
+    "in grey": ImageOps.grayscale,
+    "on their side": partial(Image.Image.transpose, method=Image.Transpose.ROTATE_90),
+}
+"""What may have become of a picture, RGB, before it is sent."""

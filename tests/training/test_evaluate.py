@@ -1,18 +1,20 @@
 """What evaluation keeps of earlier figures, and what it says before it measures anything."""
 
 import io
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 
 from model.classifier import Classifier
 from training import evaluate
 from training.data import Cifar10, DataError, Split
-from training.pictures import NONE, Picture, png
+from training.pictures import NONE, VARIED, Picture, png
 
 PHOTOGRAPHS = [Picture(png(np.full((64, 64, 3), shade, np.uint8)), "cat") for shade in range(0, 250, 10)]
 
@@ -109,14 +111,15 @@ def test_photographs_are_measured_once_more_at_the_size_of_cifar10s(before, tiny
     assert "AUROC of test pictures against 25 others" in console.file.getvalue()
 
 
-def test_enlarged_by_repeating_pixels_pictures_are_answered_as_they_are(before, tiny, tmp_path, console, monkeypatch):
-    monkeypatch.setattr(evaluate, "ENLARGED", before["input"]["detail"])  # else they would be shrunk, which rounds
-    figures = evaluate.measured_enlarged(before, tmp_path, tiny.test, console)
-    repeated, smooth = (figures[f"test pictures enlarged {how}"] for how in ("by repeating pixels", "smoothly"))
+def test_whatever_becomes_of_pictures_is_measured(before, tiny, tmp_path, console, monkeypatch):
+    exactly = partial(Image.Image.resize, size=(64, 64), resample=Image.Resampling.NEAREST)  # larger ones are shrunk
+    monkeypatch.setitem(VARIED, "twice as large", exactly)
+    figures = evaluate.measured_varied(before, tmp_path, tiny.test, console)
     as_they_are = {name: before["metrics"]["test"][name] for name in ("pictures", "accuracy", "refused")}
-    assert repeated == as_they_are != smooth
+    assert figures["test pictures twice as large"] == as_they_are
+    assert figures["test pictures in grey"] != as_they_are
     evaluate.report_others(figures, console)
-    assert "test pictures enlarged smoothly: 100 of the ten" in console.file.getvalue()
+    assert "test pictures in grey: 100 of the ten" in console.file.getvalue()
 
 
 def test_with_another_scope_threshold_other_pictures_go(before, console):

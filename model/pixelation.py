@@ -81,11 +81,11 @@ def _blocks(changes: Floats) -> _Blocks | None:
 def _difference(grey: Floats, small: Floats, rows: _Blocks, columns: _Blocks) -> float:
     """Give the mean square of what differs between a picture and its blocks."""
 
-    def block_at(blocks: _Blocks, side: int) -> npt.NDArray[np.intp]:
-        places: npt.NDArray[np.intp] = ((np.arange(side) + 0.5 - blocks.first) // blocks.length).astype(np.intp)
-        return places
+    def inside(blocks: _Blocks, side: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Give the pixels that lie in a block, and in which."""
+        places = ((np.arange(side) + 0.5 - blocks.first) // blocks.length).astype(np.intp)
+        pixels = np.flatnonzero((places >= 0) & (places < blocks.count))
+        return pixels, places[pixels]
 
-    down, across = block_at(rows, grey.shape[0]), block_at(columns, grey.shape[1])
-    inside = np.ix_((down >= 0) & (down < rows.count), (across >= 0) & (across < columns.count))
-    colours = small[np.ix_(down.clip(0, rows.count - 1), across.clip(0, columns.count - 1))]
-    return float(((grey - colours)[inside] ** 2).mean())
+    (y, down), (x, across) = inside(rows, grey.shape[0]), inside(columns, grey.shape[1])
+    return float(((grey[np.ix_(y, x)] - small[np.ix_(down, across)]) ** 2).mean())

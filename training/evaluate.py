@@ -262,11 +262,8 @@ def measured_varied(document: dict[str, Any], weights: Path, split: Split, conso
     for name, vary in VARIED.items():
         files = [png(np.asarray(vary(Image.fromarray(image)))) for image in split.images]
         outputs, refused = _asked(classifier, console, files, name)
-        figures[f"test pictures {name}"] = {
-            "pictures": len(split),
-            "accuracy": round((class_logits(outputs).argmax(1) == labels).double().mean().item(), 4),
-            "refused": round(float(refused.mean()), 4),
-        }
+        every = measure(outputs, labels, refused=refused).as_json()
+        figures[f"test pictures {name}"] = {kind: every[kind] for kind in ("pictures", "accuracy", "refused")}
     return figures
 
 

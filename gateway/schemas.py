@@ -13,14 +13,26 @@ class Score(BaseModel):
     score: float = Field(ge=0, le=1, description="calibrated probability")
 
 
+class Region(BaseModel):
+    """A part of the picture, upright, in shares of its width and height from the left and the top."""
+
+    left: float = Field(ge=0, le=1)
+    top: float = Field(ge=0, le=1)
+    right: float = Field(ge=0, le=1)
+    bottom: float = Field(ge=0, le=1)
+
+
 class Explanation(BaseModel):
     """Which parts of the picture spoke for a class."""
 
     label: str = Field(description="the class")
     method: str = Field(description="how it was found")
+    region: Region = Field(
+        description="what the model saw of the picture: all within plain margins, or the middle of that if it is "
+        "longer than 5:4"
+    )
     strengths: list[list[float]] = Field(
-        description="rows of numbers from 0 to 1 over the picture, upright, from the top left; if that is longer than "
-        "5:4, over its middle"
+        description="rows of numbers from 0 to 1 over the region, from its top left; equal parts of it"
     )
 
 

@@ -15,6 +15,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,7 +27,7 @@ from handler.engine import open_engine
 from handler.kserve import MOST_PICTURES, KServeError, KServeRequest
 from handler.limits import Alarm, OutOfTimeError, limit_memory
 from model.classifier import AT_ONCE, Classifier
-from model.images import ImageError, Pixels, Square, TooCostlyError
+from model.images import ImageError, Square, TooCostlyError
 from model.labels import LABELS
 from model.manifest import Manifest
 
@@ -119,7 +120,7 @@ class ClassifierHandler:
             # Of several there is one: more are refused.
             picture, answer = (slot[0], reply[0]) if isinstance(slot, list) else (slot, reply)  # type: ignore[index]
             if isinstance(picture, Square) and isinstance(answer, dict) and "label" in answer:
-                self._explain(picture.pixels, answer)
+                self._explain(picture, answer)
                 explained.add(index)
         times.append(time.perf_counter())
 
@@ -210,7 +211,7 @@ class ClassifierHandler:
                 answers += [self._busy() for _ in part]
         return answers
 
-    def _explain(self, pixels: Pixels, answer: dict[str, Any]) -> None:
+    def _explain(self, picture: Square, answer: dict[str, Any]) -> None:
         """Add the explanation to a picture's answer, or make it a refusal where less time is left than one takes."""
         began = time.perf_counter()
         if began + self.explain_seconds >= self.computed_by:
@@ -221,8 +222,12 @@ class ClassifierHandler:
             from model.explain import Explainer  # noqa: PLC0415  # brings torch along, which answering can do without
 
             self.explainer = Explainer(self.classifier.engine)
-        strengths = self.explainer.strengths(pixels, LABELS.index(answer["label"]))
-        answer["explanation"] = {"label": answer["label"], "method": self.explainer.method, "strengths": strengths}
+        answer["explanation"] = {
+            "label": answer["label"],
+            "method": self.explainer.method,
+            "region": {edge: round(share, 4) for edge, share in asdict(picture.region).items()},
+            "strengths": self.explainer.strengths(picture.pixels, LABELS.index(answer["label"])),
+        }
         self.explain_seconds = time.perf_counter() - began
 
     def _busy(self) -> dict[str, Any]:

@@ -78,8 +78,11 @@ class KServeRequest:
             _tensor("in_scope_score", "FP32", [each["in_scope_score"] for each in answers]),
         ]
         if explained:
-            strengths = answers[0]["explanation"]["strengths"]
-            values = [value for each in answers for row in each["explanation"]["strengths"] for value in row]
+            explanations = [each["explanation"] for each in answers]
+            strengths = explanations[0]["strengths"]
+            edges = [edge for each in explanations for edge in each["region"].values()]
+            values = [value for each in explanations for row in each["strengths"] for value in row]
+            outputs.append(_tensor("region", "FP32", edges, 4))
             outputs.append(_tensor("strengths", "FP32", values, len(strengths), len(strengths[0])))
         id_member = {"id": self.id} if self.id else {}
         return {"model_name": name, "model_version": version} | id_member | {"outputs": outputs}

@@ -1,10 +1,10 @@
 """From an image file's bytes to the network's input: the only place where this is done.
 
-Any picture becomes one RGB square. Its middle, at most `LONGEST` times as long as it is wide, is squeezed to a square
-of at most `detail` pixels with antialiasing, laid over white where it is transparent, turned upright by its EXIF
-orientation, made of single pixels again if it consists of blocks, and brought to `side` pixels. Of an animation the
-first frame is taken. A picture of `side` by `side` pixels without transparency or blocks passes unchanged, pixel for
-pixel, where `detail` is no less.
+Any picture becomes one RGB square. The middle of what lies within plain margins, at most `LONGEST` times as long as it
+is wide, is squeezed to a square of at most `detail` pixels with antialiasing, laid over white where it is transparent,
+turned upright by its EXIF orientation, made of single pixels again if it consists of blocks, and brought to `side`
+pixels. Of an animation the first frame is taken. A picture of `side` by `side` pixels without margins, transparency or
+blocks passes unchanged, pixel for pixel, where `detail` is no less.
 """
 
 import io
@@ -17,7 +17,8 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from model.pixelation import without_blocks
+from model.margins import Box, content_box, is_plain
+from model.pixelation import LARGER_THAN, without_blocks
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -71,6 +72,34 @@ _UPRIGHT: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# What lies along the turned picture's width, and along its height: the stored one's, from its start or its end.
+_TURNED: Final = {
+    Image.Transpose.FLIP_LEFT_RIGHT: ("-x", "y"),
+    Image.Transpose.ROTATE_180: ("-x", "-y"),
+    Image.Transpose.FLIP_TOP_BOTTOM: ("x", "-y"),
+    Image.Transpose.TRANSPOSE: ("y", "x"),
+    Image.Transpose.ROTATE_270: ("-y", "x"),
+    Image.Transpose.TRANSVERSE: ("-y", "-x"),
+    Image.Transpose.ROTATE_90: ("y", "-x"),
+}
+
+
+@dataclass(frozen=True)
+class Region:
+    """Where in an upright picture something lies, in shares of its width and height from the left and the top."""
+
+    left: float = 0.0
+    top: float = 0.0
+    right: float = 1.0
+    bottom: float = 1.0
+
+    def turned(self, transpose: Image.Transpose) -> "Region":
+        """Give where it lies when the picture has been turned or mirrored."""
+        across, down = _TURNED[transpose]
+        ends = {"x": (self.left, self.right), "y": (self.top, self.bottom)}
+        ends |= {f"-{name}": (1 - end, 1 - start) for name, (start, end) in ends.items()}
+        (left, right), (top, bottom) = ends[across], ends[down]
+        return Region(left, top, right, bottom)
 
 
 @dataclass(frozen=True)
@@ -84,6 +113,8 @@ class Square:
 
     Pixels that were made blocks of count as one each.
     """
+    region: Region = Region()
+    """The part of the picture that it shows."""
 
 
 class ImageError(Exception):
@@ -204,19 +235,19 @@ def _read_square(image_bytes: bytes | bytearray, side: int, detail: int) -> Squa
                 max_pixels=MAX_PIXELS,
             )
         try:
-            square = _square(image, detail)
+            square, region = _square(image, detail)
             upright = _UPRIGHT.get(_orientation(image))
         except MemoryError:
             raise
         except Exception as error:  # Pillow's decoders raise a dozen kinds, SyntaxError and struct.error among them
             raise _damaged(image.format or "image") from error
     if upright is not None:
-        square = square.transpose(upright)
+        square, region = square.transpose(upright), region.turned(upright)
     square = without_blocks(square)
     seen = min(square.size)
     if square.size != (side, side):
         square = square.resize((side, side), _FILTER)
-    return Square(np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1)), seen)
+    return Square(np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1)), seen, region)
 
 
 def _open(image_bytes: bytes | bytearray) -> Image.Image:
@@ -257,8 +288,8 @@ def _damaged(name: str) -> DamagedImageError:
     )
 
 
-def _square(image: Image.Image, detail: int) -> Image.Image:
-    """Give the middle as a square RGB picture of at most `detail` pixels a side, not yet turned upright."""
+def _square(image: Image.Image, detail: int) -> tuple[Image.Image, Region]:
+    """Give the middle as a square RGB picture of at most `detail` pixels a side, not yet turned upright, and where."""
     # A JPEG can be decoded at an eighth of its size; four times the target leaves antialiasing its work.
     image.draft(None, (4 * detail, 4 * detail))
     if isinstance(image, JpegImageFile):
@@ -269,12 +300,63 @@ def _square(image: Image.Image, detail: int) -> Image.Image:
     mode = "RGBA" if image.has_transparency_data else "RGB"
     if image.mode != mode:  # else it would be copied, which for 50 megapixels is 200 MB
         image = image.convert(mode)
-    shorter = min(image.size)
-    width, height = (min(length, LONGEST * shorter) for length in image.size)
-    left, top = (image.width - width) / 2, (image.height - height) / 2
-    size = (min(shorter, detail), min(shorter, detail))
+    left, top, right, bottom = _content(image, detail)
+    shorter = min(right - left, bottom - top)
+    width, height = (min(length, LONGEST * shorter) for length in (right - left, bottom - top))
+    box = (
+        (left + right - width) / 2,
+        (top + bottom - height) / 2,
+        (left + right + width) / 2,
+        (top + bottom + height) / 2,
+    )
+    side = min(shorter, detail)
+    shares = (edge / length for edge, length in zip(box, 2 * image.size, strict=True))
+    return _shrunk(image, box, (side, side)), Region(*shares)
+
+
+def _content(image: Image.Image, detail: int) -> Box:
+    """Find what lies within plain margins, by the picture as it is at `detail` pixels a side.
+
+    Small pictures are left as they are, also those that were enlarged by repeating pixels.
+    """
+    width, height = image.size
+    whole = (0, 0, width, height)
+    if min(image.size) <= LARGER_THAN:
+        return whole
+    across, down = min(width, detail), min(height, detail)
+    # Of most pictures the first lines say that there is nothing to find.
+    row = np.asarray(_shrunk(image.crop((0, 0, width, 1)), None, (across, 1)))
+    column = np.asarray(_shrunk(image.crop((0, 0, 1, height)), None, (1, down)))
+    if not is_plain(row[0]) and not is_plain(column[:, 0]):
+        return whole
+    small = _shrunk(image, whole, (across, down))
+    left, top, right, bottom = box = content_box(np.asarray(small))
+    content = small.crop(box)
+    blocks = without_blocks(content)
+    if blocks is not content and min(across * blocks.width / content.width, down * blocks.height / content.height) < (
+        LARGER_THAN + 1  # the blocks' length is no more than an estimate
+    ):
+        return whole
+    left, right = _at_full_size(left, right, across, width)
+    top, bottom = _at_full_size(top, bottom, down, height)
+    return left, top, right, bottom
+
+
+def _at_full_size(first: int, end: int, count: int, length: int) -> tuple[int, int]:
+    """Give the pixels, of `length`, that some of `count` lines stand for.
+
+    Where lines are fewer, those at the ends mix margin and content; they go with the margin.
+    """
+    if (first, end) == (0, count):
+        return 0, length
+    mixed = int(length > count)
+    return -(-(first + mixed) * length // count), (end - mixed) * length // count
+
+
+def _shrunk(image: Image.Image, box: tuple[float, float, float, float] | None, size: tuple[int, int]) -> Image.Image:
+    """Give a part of a picture, or all of it, at a size, over white where it is transparent."""
     if image.size != size:
-        image = image.resize(size, _FILTER, (left, top, left + width, top + height), reducing_gap=4)
+        image = image.resize(size, _FILTER, box, reducing_gap=4)
     if image.mode == "RGBA":
         white = Image.new("RGBA", size, "white")
         image = Image.alpha_composite(white, image).convert("RGB")

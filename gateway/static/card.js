@@ -186,7 +186,7 @@ export class Card {
       const canvas = this.find(".overlay");
       canvas.setAttribute("role", "img");
       canvas.setAttribute("aria-label", fill(words.explained, { label: words.labels[this.explanation.label] }));
-      drawOverlay(canvas, this.find(".picture"), this.explanation.strengths);
+      drawOverlay(canvas, this.explanation);
       this.setStrength();
     }
     why.setAttribute("aria-pressed", String(!shown));

@@ -2,9 +2,9 @@
 
 const COLOUR = [255, 64, 0];
 const SIDE = 240; // pixels of the canvas, which the browser stretches over what was seen of the picture
-const LONGEST = 1.25; // as in model/images.py: of a longer picture the network sees the middle only
+const WHOLE = { left: 0, top: 0, right: 1, bottom: 1 }; // for a model's archive that says no region
 
-export function drawOverlay(canvas, picture, strengths) {
+export function drawOverlay(canvas, { region = WHOLE, strengths }) {
   const rows = strengths.length;
   const columns = strengths[0].length;
   const small = new OffscreenCanvas(columns, rows);
@@ -16,10 +16,8 @@ export function drawOverlay(canvas, picture, strengths) {
   const large = canvas.getContext("2d");
   large.imageSmoothingQuality = "high";
   large.drawImage(small, 0, 0, SIDE, SIDE);
-  const { naturalWidth: width, naturalHeight: height } = picture;
-  const [across, down] = [Math.min(1, (LONGEST * height) / width), Math.min(1, (LONGEST * width) / height)];
-  canvas.style.left = `${50 * (1 - across)}%`;
-  canvas.style.top = `${50 * (1 - down)}%`;
-  canvas.style.width = `${100 * across}%`;
-  canvas.style.height = `${100 * down}%`;
+  canvas.style.left = `${100 * region.left}%`;
+  canvas.style.top = `${100 * region.top}%`;
+  canvas.style.width = `${100 * (region.right - region.left)}%`;
+  canvas.style.height = `${100 * (region.bottom - region.top)}%`;
 }

@@ -19,7 +19,12 @@ ANSWER: dict[str, Any] = {
     "in_scope_score": 0.8,
     "scores": [{"label": "cat", "score": 0.9}, {"label": "dog", "score": 0.1}],
 }
-EXPLANATION = {"label": "cat", "method": "occlusion", "strengths": [[0.0, 1.0], [0.5, 0.25]]}
+EXPLANATION = {
+    "label": "cat",
+    "method": "occlusion",
+    "region": {"left": 0.1, "top": 0.0, "right": 0.9, "bottom": 1.0},
+    "strengths": [[0.0, 1.0], [0.5, 0.25]],
+}
 PROBLEM = {
     "type": "/problems/damaged-image",
     "title": "Damaged",

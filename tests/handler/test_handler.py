@@ -223,6 +223,7 @@ def test_an_explanation_is_made_for_its_own_slot_of_a_mixed_batch(handler, folde
     explanation = explained.pop("explanation")
     assert explained == plain
     assert explanation["label"] == plain["label"]
+    assert explanation["region"] == {"left": 0.0, "top": 0.0, "right": 1.0, "bottom": 1.0}
     values = [value for row in explanation["strengths"] for value in row]
     assert (min(values) >= 0, max(values)) == (True, 1.0)
     assert bad["status"] == 400

@@ -61,7 +61,8 @@ def test_explanations(handler, folder):  # noqa: F811
     replies, context = ask(handler, folder, PHOTO, v1(PHOTO_64), v2(PHOTO_64), v1(PHOTO_64, PHOTO_64), explain="True")
     plain, first, second, refused = replies
     assert first["explanations"][0]["explanation"] == plain["explanation"]
-    strengths = second["outputs"][-1]
+    region, strengths = second["outputs"][-2:]
+    assert (region["shape"], region["data"]) == ([1, 4], list(plain["explanation"]["region"].values()))
     rows = plain["explanation"]["strengths"]
     assert strengths["shape"] == [1, len(rows), len(rows[0])]
     assert strengths["data"] == [value for row in rows for value in row]

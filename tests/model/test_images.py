@@ -1,11 +1,13 @@
+import io
+from dataclasses import astuple
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
-from model.images import FORMATS, ImageError, read_pixels, read_square
+from model.images import FORMATS, ImageError, Region, read_pixels, read_square
 from tests import pictures
 from training.run import resized
 
@@ -79,9 +81,10 @@ def test_orientation_and_cropping_commute():
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_picture_is_seen_whole_up_to_five_by_four_and_its_middle_beyond(turned):
     def seen(*colours):
-        wide = np.repeat(np.array(colours, np.uint8), 16)[None].repeat(64, 0)
+        brightness = np.repeat([1, 0.5], 32)[:, None]  # else the first and the last would be margins
+        wide = (np.repeat(colours, 16) * brightness).astype(np.uint8)
         pixels = read(pictures.encode(Image.fromarray(wide.T if turned else wide), "PNG"))[0]
-        return (pixels.T if turned else pixels)[16].tolist()
+        return (pixels.T if turned else pixels)[8].tolist()
 
     whole = seen(250, 60, 120, 60, 10)  # 80 by 64 pixels
     assert (whole[0], whole[-1]) == (250, 10)
@@ -117,6 +120,77 @@ def test_a_picture_enlarged_by_repeating_pixels_is_read_as_it_was():
     )
     assert read_blocks.seen == read_small.seen == 32
     assert np.array_equal(read_blocks.pixels, read_small.pixels)
+
+
+@pytest.mark.parametrize("enlarged_to", [32, 128, 224])
+def test_margins_of_small_pictures_stay_however_they_were_enlarged(enlarged_to):
+    framed = ImageOps.expand(pictures.photo().resize((24, 24)), 4, "white")
+    enlarged = framed.resize((enlarged_to, enlarged_to), Image.Resampling.NEAREST)
+    small, read_large = (read_square(pictures.encode(each, "PNG"), side=192, detail=128) for each in (framed, enlarged))
+    assert read_large.region == Region()
+    assert np.abs(read_large.pixels.astype(int) - small.pixels).mean() < 5
+
+
+@pytest.mark.parametrize(("enlarged_to", "margin"), [(128, 60), (256, 64), (300, 100), (320, 100)])
+def test_a_frame_around_blocks_is_cut_off(enlarged_to, margin):
+    photo = pictures.photo()
+    blocks = photo.resize((enlarged_to, enlarged_to), Image.Resampling.NEAREST)
+    framed = ImageOps.expand(blocks, margin, "white")
+    small, within = (read_square(pictures.encode(each, "PNG"), side=192, detail=128) for each in (photo, framed))
+    assert small.seen - 2 <= within.seen <= small.seen  # blocks that are cut with the frame are left out
+    assert np.abs(within.pixels.astype(int) - small.pixels).mean() < 15  # with the frame they differ by 50 or more
+
+
+@pytest.mark.parametrize("colour", ["black", "white", (40, 90, 160)])
+@pytest.mark.parametrize("size", [(128, 128), (160, 130), (500, 400)])
+def test_of_a_picture_in_a_frame_what_lies_within_is_seen(size, colour):
+    photo = pictures.photo().resize(size)
+    framed = ImageOps.expand(photo, (50, 20, 60, 70), colour)
+    alone, within = (read_square(pictures.encode(each, "PNG"), side=192, detail=128) for each in (photo, framed))
+    assert min(*size, 128) - 4 <= within.seen <= alone.seen  # where shrinking mixed it with the frame, it is cut
+    assert np.abs(within.pixels.astype(int) - alone.pixels).mean() < 5  # with their margins they differ by 36 or more
+    width, height = framed.size
+    region = (within.region.left, within.region.top, within.region.right, within.region.bottom)
+    assert region == pytest.approx((50 / width, 20 / height, 1 - 60 / width, 1 - 70 / height), abs=2 / 128)
+
+
+@pytest.mark.parametrize("margin", [1, 4, 16, 40])
+def test_a_small_picture_in_a_frame_is_read_as_without_it(margin):
+    photo = pictures.photo()
+    framed = ImageOps.expand(photo, margin, "white")
+    alone, within = (read_square(pictures.encode(each, "PNG"), side=192, detail=128) for each in (photo, framed))
+    assert within.seen == 32
+    assert np.array_equal(within.pixels, alone.pixels)
+
+
+def test_of_a_letterboxed_picture_the_middle_is_seen_as_of_the_picture_alone():
+    wide = pictures.photo().resize((320, 180))
+    boxed = ImageOps.pad(wide, (320, 320))
+    alone, within = (read_square(pictures.encode(each, "PNG"), side=192, detail=128) for each in (wide, boxed))
+    assert alone.region == Region((320 - 225) / 640, 0, (320 + 225) / 640, 1)
+    assert np.abs(within.pixels.astype(int) - alone.pixels).mean() < 5
+    assert within.region.left == pytest.approx(alone.region.left, abs=0.01)
+
+
+def test_transparent_margins_are_margins():
+    photo = pictures.photo().resize((100, 100))
+    framed = ImageOps.expand(photo.convert("RGBA"), 40, (200, 30, 30, 0))
+    alone, within = (read_square(pictures.encode(each, "PNG"), side=192, detail=128) for each in (photo, framed))
+    assert np.abs(within.pixels.astype(int) - alone.pixels).mean() < 5
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_region_is_that_of_the_upright_picture(orientation):
+    """Where the picture is cut is found again in the picture that is turned upright before."""
+    framed = ImageOps.expand(pictures.photo().resize((100, 140)), (10, 20, 30, 60), "black")
+    exif = Image.Exif()
+    exif[pictures.ORIENTATION] = orientation
+    by_exif = pictures.encode(framed, "PNG", exif=exif)
+    with Image.open(io.BytesIO(by_exif)) as stored:
+        by_hand = pictures.encode(ImageOps.exif_transpose(stored), "PNG")
+    turned, upright = (read_square(each, side=192, detail=128).region for each in (by_exif, by_hand))
+    assert astuple(turned) == pytest.approx(astuple(upright), abs=1e-9)
+    assert len({round(share, 3) for share in (turned.left, turned.top, 1 - turned.right, 1 - turned.bottom)}) == 4
 
 
 @pytest.mark.parametrize("kind", pictures.CLOSE)

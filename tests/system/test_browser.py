@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 from axe_playwright_python.sync_playwright import Axe
-from PIL import Image
+from PIL import Image, ImageOps
 from playwright.sync_api import expect
 
 from model.manifest import Manifest
@@ -124,6 +124,21 @@ def test_the_explanation_covers_the_middle_of_a_portrait(page):
         assert box["x"] == pytest.approx(whole["x"], abs=1)
         assert box["y"] + box["height"] / 2 == pytest.approx(whole["y"] + whole["height"] / 2, abs=1)
     screenshot(page, "portraits")
+
+
+def test_the_explanation_covers_what_lies_within_margins(page):
+    with Image.open(io.BytesIO(PHOTOGRAPH)) as photograph:
+        framed = ImageOps.expand(photograph.resize((150, 120)), (30, 10, 120, 70), "black")
+    classify(page, file("framed.png", pictures.encode(framed, "PNG")))
+    page.locator(".why").click()
+    overlay = page.locator(".overlay")
+    expect(overlay).to_be_visible()
+    box, whole = overlay.bounding_box(), page.locator("#cards .picture").bounding_box()
+    assert (box["x"] - whole["x"]) / whole["width"] == pytest.approx(30 / 300, abs=0.02)
+    assert (box["y"] - whole["y"]) / whole["height"] == pytest.approx(10 / 200, abs=0.02)
+    assert box["width"] / whole["width"] == pytest.approx(150 / 300, abs=0.02)
+    assert box["height"] / whole["height"] == pytest.approx(120 / 200, abs=0.02)
+    screenshot(page, "framed")
 
 
 def transfer(page, event, data=PHOTOGRAPH, mimetype="image/jpeg"):

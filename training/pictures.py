@@ -240,10 +240,15 @@ def _enlarged(image: Image.Image, how: Image.Resampling) -> Image.Image:
     return image.resize((224, 224), how)
 
 
+def _shrunk_in_frame(picture: Image.Image) -> Image.Image:
+    return ImageOps.expand(picture.resize((24, 24), Image.Resampling.BOX), 4, "white")
+
+
 VARIED: Final[dict[str, Callable[[Image.Image], Image.Image]]] = {
     "enlarged to 224 pixels by repeating pixels": partial(_enlarged, how=Image.Resampling.NEAREST),
     "enlarged to 224 pixels smoothly": partial(_enlarged, how=Image.Resampling.BICUBIC),
     "in a white frame of 4 pixels": partial(ImageOps.expand, border=4, fill="white"),
+    "shrunk to 24 pixels in such a frame": _shrunk_in_frame,
     "in grey": ImageOps.grayscale,
     "on their side": partial(Image.Image.transpose, method=Image.Transpose.ROTATE_90),
 }

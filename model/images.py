@@ -111,7 +111,7 @@ class Square:
     seen: int
     """Side, in pixels, of the square before it was enlarged: the picture's shorter side, at most `detail`.
 
-    Pixels that were made blocks of count as one each.
+    Margins that are cut off do not count. Pixels that were made blocks of count as one each.
     """
     region: Region = Region()
     """The part of the picture that it shows."""
@@ -331,6 +331,8 @@ def _content(image: Image.Image, detail: int) -> Box:
         return whole
     small = _shrunk(image, whole, (across, down))
     left, top, right, bottom = box = content_box(np.asarray(small))
+    if box == (0, 0, across, down):
+        return whole
     content = small.crop(box)
     blocks = without_blocks(content)
     if blocks is not content and min(across * blocks.width / content.width, down * blocks.height / content.height) < (

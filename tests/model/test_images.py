@@ -14,6 +14,10 @@ from training.run import resized
 read = partial(read_pixels, side=32, detail=32)
 
 
+def as_served(*images):
+    return [read_square(pictures.encode(each, "PNG"), side=192, detail=128) for each in images]
+
+
 @pytest.fixture(scope="module")
 def expected():
     return np.asarray(pictures.photo()).transpose(2, 0, 1)
@@ -115,9 +119,7 @@ def test_it_is_said_how_many_pixels_were_seen(size, seen):
 def test_a_picture_enlarged_by_repeating_pixels_is_read_as_it_was():
     photo = pictures.photo()
     blocks = photo.resize((128, 128), Image.Resampling.NEAREST)
-    read_small, read_blocks = (
-        read_square(pictures.encode(each, "PNG"), side=192, detail=128) for each in (photo, blocks)
-    )
+    read_small, read_blocks = as_served(photo, blocks)
     assert read_blocks.seen == read_small.seen == 32
     assert np.array_equal(read_blocks.pixels, read_small.pixels)
 
@@ -126,7 +128,7 @@ def test_a_picture_enlarged_by_repeating_pixels_is_read_as_it_was():
 def test_margins_of_small_pictures_stay_however_they_were_enlarged(enlarged_to):
     framed = ImageOps.expand(pictures.photo().resize((24, 24)), 4, "white")
     enlarged = framed.resize((enlarged_to, enlarged_to), Image.Resampling.NEAREST)
-    small, read_large = (read_square(pictures.encode(each, "PNG"), side=192, detail=128) for each in (framed, enlarged))
+    small, read_large = as_served(framed, enlarged)
     assert read_large.region == Region()
     assert np.abs(read_large.pixels.astype(int) - small.pixels).mean() < 5
 
@@ -136,7 +138,7 @@ def test_a_frame_around_blocks_is_cut_off(enlarged_to, margin):
     photo = pictures.photo()
     blocks = photo.resize((enlarged_to, enlarged_to), Image.Resampling.NEAREST)
     framed = ImageOps.expand(blocks, margin, "white")
-    small, within = (read_square(pictures.encode(each, "PNG"), side=192, detail=128) for each in (photo, framed))
+    small, within = as_served(photo, framed)
     assert small.seen - 2 <= within.seen <= small.seen  # blocks that are cut with the frame are left out
     assert np.abs(within.pixels.astype(int) - small.pixels).mean() < 15  # with the frame they differ by 50 or more
 
@@ -146,19 +148,20 @@ def test_a_frame_around_blocks_is_cut_off(enlarged_to, margin):
 def test_of_a_picture_in_a_frame_what_lies_within_is_seen(size, colour):
     photo = pictures.photo().resize(size)
     framed = ImageOps.expand(photo, (50, 20, 60, 70), colour)
-    alone, within = (read_square(pictures.encode(each, "PNG"), side=192, detail=128) for each in (photo, framed))
+    alone, within = as_served(photo, framed)
     assert min(*size, 128) - 4 <= within.seen <= alone.seen  # where shrinking mixed it with the frame, it is cut
     assert np.abs(within.pixels.astype(int) - alone.pixels).mean() < 5  # with their margins they differ by 36 or more
     width, height = framed.size
-    region = (within.region.left, within.region.top, within.region.right, within.region.bottom)
-    assert region == pytest.approx((50 / width, 20 / height, 1 - 60 / width, 1 - 70 / height), abs=2 / 128)
+    assert astuple(within.region) == pytest.approx(
+        (50 / width, 20 / height, 1 - 60 / width, 1 - 70 / height), abs=2 / 128
+    )
 
 
 @pytest.mark.parametrize("margin", [1, 4, 16, 40])
 def test_a_small_picture_in_a_frame_is_read_as_without_it(margin):
     photo = pictures.photo()
     framed = ImageOps.expand(photo, margin, "white")
-    alone, within = (read_square(pictures.encode(each, "PNG"), side=192, detail=128) for each in (photo, framed))
+    alone, within = as_served(photo, framed)
     assert within.seen == 32
     assert np.array_equal(within.pixels, alone.pixels)
 
@@ -166,7 +169,7 @@ def test_a_small_picture_in_a_frame_is_read_as_without_it(margin):
 def test_of_a_letterboxed_picture_the_middle_is_seen_as_of_the_picture_alone():
     wide = pictures.photo().resize((320, 180))
     boxed = ImageOps.pad(wide, (320, 320))
-    alone, within = (read_square(pictures.encode(each, "PNG"), side=192, detail=128) for each in (wide, boxed))
+    alone, within = as_served(wide, boxed)
     assert alone.region == Region((320 - 225) / 640, 0, (320 + 225) / 640, 1)
     assert np.abs(within.pixels.astype(int) - alone.pixels).mean() < 5
     assert within.region.left == pytest.approx(alone.region.left, abs=0.01)
@@ -175,7 +178,7 @@ def test_of_a_letterboxed_picture_the_middle_is_seen_as_of_the_picture_alone():
 def test_transparent_margins_are_margins():
     photo = pictures.photo().resize((100, 100))
     framed = ImageOps.expand(photo.convert("RGBA"), 40, (200, 30, 30, 0))
-    alone, within = (read_square(pictures.encode(each, "PNG"), side=192, detail=128) for each in (photo, framed))
+    alone, within = as_served(photo, framed)
     assert np.abs(within.pixels.astype(int) - alone.pixels).mean() < 5
 
 
